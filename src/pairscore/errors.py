@@ -1,0 +1,150 @@
+"""Every error that pairscore raises on purpose; this leaf imports nothing.
+
+The tree::
+
+    PairscoreError
+    ├── InputError                    what was asked for cannot be scored as it is
+    │   ├── PairError                 a pair that is not a pair of texts
+    │   ├── TextError                 one text that cannot be scored
+    │   ├── EmptyInputError           no pair, no document
+    │   ├── LimitError                more than a declared limit allows
+    │   └── DataFileError             a file of pairs that cannot be read or written
+    ├── ModelError                    a model that cannot be used
+    │   ├── ModelNotFoundError        no such name, folder or hub id
+    │   ├── ModelOfflineError         it would have to be fetched, and the network is closed
+    │   ├── ModelCorruptError         its files are not what they should be
+    │   └── ModelUnsupportedError     it is a model, but not one that scores pairs here
+    ├── BackendError                  the model ran and failed
+    │   ├── NonFiniteScoreError       it put out NaN or infinity
+    │   └── OutOfMemoryError          there was no room even for one pair
+    ├── MissingExtraError             an optional dependency is not installed
+    ├── SettingError                  an option has a value that makes no sense
+    └── ClosedError                   used after it was closed
+
+A message gives the value, the limit and the remedy.
+Which HTTP status and which exit code each one gets stands in two tables,
+`pairscore.service.problems.STATUS` and `pairscore.cli.exits.EXIT_CODES`; tests hold both complete.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "ClosedError",
+    "DataFileError",
+    "EmptyInputError",
+    "InputError",
+    "LimitError",
+    "MissingExtraError",
+    "ModelCorruptError",
+    "ModelError",
+    "ModelNotFoundError",
+    "ModelOfflineError",
+    "ModelUnsupportedError",
+    "NonFiniteScoreError",
+    "OutOfMemoryError",
+    "PairError",
+    "PairscoreError",
+    "SettingError",
+    "TextError",
+]
+
+
+class PairscoreError(Exception):
+    """Base of everything that pairscore raises on purpose."""
+
+
+class InputError(PairscoreError, ValueError):
+    """What was asked for cannot be scored as it is."""
+
+
+class PairError(InputError):
+    """Something stood where a pair of texts should stand."""
+
+
+class TextError(InputError):
+    """One text cannot be scored."""
+
+
+class EmptyInputError(InputError):
+    """There was nothing to score."""
+
+
+class LimitError(InputError):
+    """A declared limit was passed.
+
+    Attributes:
+        limit: what is limited, in words ("pairs a request").
+        value: what was received.
+        maximum: what is allowed.
+        option: the name of the option that raises the limit.
+    """
+
+    def __init__(self, *, limit: str, value: int, maximum: int, option: str) -> None:
+        super().__init__(
+            f"too many {limit}: received {value:,}, the limit is {maximum:,}; "
+            f"send less at once, or raise it with {option}"
+        )
+        self.limit = limit
+        self.value = value
+        self.maximum = maximum
+        self.option = option
+
+
+class DataFileError(InputError):
+    """A file of pairs or documents cannot be read or written."""
+
+
+class ModelError(PairscoreError):
+    """A model cannot be used."""
+
+
+class ModelNotFoundError(ModelError, LookupError):
+    """No model is known by that name, folder or hub id."""
+
+
+class ModelOfflineError(ModelError):
+    """The model would have to be fetched, and the network is closed or not there."""
+
+
+class ModelCorruptError(ModelError):
+    """The model's files are not what they should be."""
+
+
+class ModelUnsupportedError(ModelError):
+    """It is a model, but not one that scores pairs here."""
+
+
+class BackendError(PairscoreError, RuntimeError):
+    """The model ran and failed."""
+
+
+class NonFiniteScoreError(BackendError):
+    """The model put out NaN or infinity; no caller ever sees such a number."""
+
+
+class OutOfMemoryError(BackendError, MemoryError):
+    """There was no memory even for a micro-batch of one pair."""
+
+
+class MissingExtraError(PairscoreError, ImportError):
+    """An optional dependency is not installed.
+
+    Attributes:
+        extra: the extra of the package that brings it.
+    """
+
+    def __init__(self, *, feature: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs an optional dependency; install it with: "
+            f"pip install 'pairscore[{extra}]'"
+        )
+        self.extra = extra
+
+
+class SettingError(PairscoreError, ValueError):
+    """An option has a value that makes no sense."""
+
+
+class ClosedError(PairscoreError, RuntimeError):
+    """A CrossEncoder was used after it was closed."""

@@ -1,0 +1,1 @@
+"""Backends: one micro-batch in, its logits out, behind one small protocol."""

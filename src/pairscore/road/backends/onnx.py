@@ -1,0 +1,98 @@
+"""ONNX Runtime on the CPU: one session with one thread, shared by all workers.
+
+A thread inside a matrix product must wait for its siblings at every product; a worker with a
+micro-batch of its own waits for nobody. So the session gets one thread and the road runs several workers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
+
+from pairscore.errors import BackendError, ClosedError, ModelCorruptError, OutOfMemoryError
+from pairscore.values import Batch, FloatArray
+
+__all__ = ["OnnxBackend"]
+
+_FAILURES = (
+    runtime_errors.EPFail,
+    runtime_errors.EngineError,
+    runtime_errors.Fail,
+    runtime_errors.InvalidArgument,
+    runtime_errors.InvalidGraph,
+    runtime_errors.InvalidProtobuf,
+    runtime_errors.NoModel,
+    runtime_errors.NoSuchFile,
+    runtime_errors.NotImplemented,
+    runtime_errors.RuntimeException,
+)
+_MEMORY_WORDS = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory")
+# ONNX Runtime's fused Skip-LayerNormalization is slower on a CPU than an Add and a LayerNormalization.
+_SLOWER_FUSIONS = ["SkipLayerNormFusion"]
+_QUIET = 3
+
+
+class OnnxBackend:
+    """Runs an ONNX file on the CPU."""
+
+    def __init__(self, weights: Path) -> None:
+        try:
+            self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
+                str(weights),
+                _session_options(),
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_SLOWER_FUSIONS,
+            )
+        except _FAILURES as error:
+            raise ModelCorruptError(
+                f"{weights} is not a model that ONNX Runtime can load ({error}); "
+                "copy or download the model again"
+            ) from error
+        self._inputs = tuple(node.name for node in self._session.get_inputs())
+        self._output = self._session.get_outputs()[0].name
+
+    @property
+    def name(self) -> str:
+        """``onnx``."""
+        return "onnx"
+
+    def run(self, batch: Batch) -> FloatArray:
+        """The logits of one micro-batch, shape (num_pairs,), float32."""
+        if self._session is None:
+            raise ClosedError("this model was closed; make a new CrossEncoder")
+        given = {
+            "input_ids": batch.ids,
+            "attention_mask": batch.attention_mask,
+            "token_type_ids": batch.type_ids,
+        }
+        feed = {name: given[name] for name in self._inputs}
+        try:
+            (logits,) = self._session.run([self._output], feed)
+        except _FAILURES as error:
+            raise _translated(error, batch) from error
+        return np.asarray(logits, dtype=np.float32).reshape(batch.num_pairs, -1)[:, 0]
+
+    def close(self) -> None:
+        """Free the session; a second call does nothing."""
+        self._session = None
+
+
+def _session_options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _QUIET
+    return options
+
+
+def _translated(error: Exception, batch: Batch) -> BackendError:
+    shape = f"a micro-batch of {batch.num_pairs} x {batch.ids.shape[1]} tokens"
+    if any(word in str(error).lower() for word in _MEMORY_WORDS):
+        return OutOfMemoryError(
+            f"out of memory on {shape}; lower budget or num_workers, or give the process more memory"
+        )
+    return BackendError(f"ONNX Runtime failed on {shape}: {error}")

@@ -1,0 +1,129 @@
+"""The whole way of a pair, from a model's folder: encode, plan, run.
+
+A driver (`cross_encoder`, later an engine for many callers) knows these three verbs and none of the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from pairscore.config import RoadConfig
+from pairscore.errors import BackendError, NonFiniteScoreError, SettingError
+from pairscore.models.card import Card, read_card
+from pairscore.models.resolve import resolve
+from pairscore.road.backends.base import Backend
+from pairscore.road.backends.fake import FakeBackend
+from pairscore.road.planning import Plan, plan
+from pairscore.road.tokenization import Pair, PairTokenizer
+from pairscore.values import Batch, Encoded, FloatArray, IntArray
+
+__all__ = ["BackendName", "Road", "open_road"]
+
+BackendName: TypeAlias = Literal["onnx", "fake"]
+
+
+class Road:
+    """One model, ready to score: thread-safe, because nothing in it changes after it is made."""
+
+    def __init__(
+        self, *, card: Card, tokenizer: PairTokenizer, backend: Backend, config: RoadConfig
+    ) -> None:
+        self.card = card
+        self.config = config
+        self._tokenizer = tokenizer
+        self._backend = backend
+
+    @property
+    def backend_name(self) -> str:
+        """The name of the backend that runs the model."""
+        return self._backend.name
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a pair, special tokens included."""
+        return self._tokenizer.max_length
+
+    def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
+        """Tokenize pairs, each distinct text once."""
+        return self._tokenizer.encode(pairs)
+
+    def plan(self, encoded: Sequence[Encoded], *, max_pairs: int | None = None) -> Plan:
+        """Pack tokenized pairs into micro-batches."""
+        lengths = [pair.num_tokens for pair in encoded]
+        return plan(lengths, budget=self.config.budget, max_pairs=max_pairs)
+
+    def run(self, encoded: Sequence[Encoded], positions: IntArray) -> FloatArray:
+        """The logits of the pairs at these positions, as one micro-batch.
+
+        Raises:
+            BackendError: the model failed, or answered with the wrong number of logits.
+            NonFiniteScoreError: it put out NaN or infinity.
+        """
+        batch = _pad([encoded[i] for i in positions], pad_id=self.card.pad_id)
+        logits = self._backend.run(batch)
+        if logits.shape != (len(positions),):
+            raise BackendError(
+                f"the {self._backend.name} backend gave {logits.shape} logits for {len(positions)} pairs"
+            )
+        if not np.isfinite(logits).all():
+            raise NonFiniteScoreError(
+                f"the model {self.card.name} put out a number that is not finite for "
+                f"{int((~np.isfinite(logits)).sum())} of {len(positions)} pairs; its weights are damaged "
+                "or too coarsely quantized: verify the files, or use the float32 model"
+            )
+        return logits
+
+    def close(self) -> None:
+        """Free the model."""
+        self._backend.close()
+
+
+def open_road(
+    name_or_path: str | Path | None = None,
+    *,
+    config: RoadConfig | None = None,
+    backend: BackendName | Backend = "onnx",
+    revision: str | None = None,
+    local_files_only: bool = False,
+) -> Road:
+    """Resolve a model, read its card, load its tokenizer and its backend.
+
+    Raises:
+        ModelError: the model cannot be found, fetched, verified or used.
+        SettingError: no backend has that name.
+    """
+    files = resolve(name_or_path, revision=revision, local_files_only=local_files_only)
+    card = read_card(files)
+    settings = config or RoadConfig()
+    tokenizer = PairTokenizer.from_file(
+        files.folder / "tokenizer.json", max_length=card.max_length, config=settings
+    )
+    runner = _named_backend(backend, files.weights) if isinstance(backend, str) else backend
+    return Road(card=card, tokenizer=tokenizer, backend=runner, config=settings)
+
+
+def _named_backend(name: str, weights: Path) -> Backend:
+    if name == "fake":
+        return FakeBackend()
+    if name == "onnx":
+        # Here, because a fake road should not pay for a runtime that it does not use.
+        from pairscore.road.backends.onnx import OnnxBackend
+
+        return OnnxBackend(weights)
+    raise SettingError(f"backend is {name!r}; known are 'onnx' and 'fake'")
+
+
+def _pad(pairs: Sequence[Encoded], *, pad_id: int) -> Batch:
+    longest = max(pair.num_tokens for pair in pairs)
+    ids = np.full((len(pairs), longest), pad_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    types = np.zeros_like(ids)
+    for row, pair in enumerate(pairs):
+        ids[row, : pair.num_tokens] = pair.ids
+        types[row, : pair.num_tokens] = pair.type_ids
+        mask[row, : pair.num_tokens] = 1
+    return Batch(ids=ids, attention_mask=mask, type_ids=types)

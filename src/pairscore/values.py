@@ -1,0 +1,107 @@
+"""The frozen records that travel the road of a pair.
+
+They carry data and say nothing about where it comes from; only numpy is known here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Batch", "Encoded", "FloatArray", "Hit", "IntArray", "Scale", "Scores"]
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+Scale: TypeAlias = Literal["logit", "unit"]
+"""What a score means: ``logit`` is unbounded relevance, ``unit`` a similarity from 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One tokenized pair, special tokens included, nothing padded.
+
+    Attributes:
+        ids: token ids, shape (num_tokens,), int64.
+        type_ids: 0 for the query's segment, 1 for the document's, shape (num_tokens,), int64.
+        truncated: whether anything was cut to fit the model.
+    """
+
+    ids: IntArray
+    type_ids: IntArray
+    truncated: bool
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens the model will read."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One micro-batch as a backend gets it: padded on the right to its longest row.
+
+    Attributes:
+        ids: token ids, shape (num_pairs, longest), int64.
+        attention_mask: 1 for a token, 0 for padding, shape (num_pairs, longest), int64.
+        type_ids: segment ids, shape (num_pairs, longest), int64.
+    """
+
+    ids: IntArray
+    attention_mask: IntArray
+    type_ids: IntArray
+
+    @property
+    def num_pairs(self) -> int:
+        """How many pairs the batch holds."""
+        return int(self.ids.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of some pairs, in the order in which the pairs were given.
+
+    Attributes:
+        logits: what the model's head put out, shape (num_pairs,), float32.
+        scores: what the caller asked for, shape (num_pairs,), float32; `scale` says what it means.
+        probabilities: sigmoid(logit), shape (num_pairs,), float32, from float64 arithmetic.
+        scale: ``logit`` when scores are the logits, ``unit`` when they are from 0 to 1.
+        num_tokens: tokens the model read for each pair, shape (num_pairs,), int64.
+        truncated: whether a text of the pair was cut, shape (num_pairs,), bool.
+        model: the name of the model that scored.
+    """
+
+    logits: FloatArray
+    scores: FloatArray
+    probabilities: FloatArray
+    scale: Scale
+    num_tokens: IntArray
+    truncated: npt.NDArray[np.bool_]
+    model: str
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def num_truncated(self) -> int:
+        """How many pairs had a text cut."""
+        return int(self.truncated.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One document in a ranking.
+
+    Attributes:
+        corpus_id: the document's position in the list that was given.
+        score: on the scale of the model.
+        probability: sigmoid(logit).
+        truncated: whether the document was cut.
+    """
+
+    corpus_id: int
+    score: float
+    probability: float
+    truncated: bool

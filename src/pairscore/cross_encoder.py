@@ -27,7 +27,7 @@ from pairscore.models.card import Card
 from pairscore.road import ranking
 from pairscore.road.backends.base import Backend
 from pairscore.road.planning import restore
-from pairscore.road.road import BackendName, Road, open_road
+from pairscore.road.road import BackendName, open_road
 from pairscore.road.tokenization import Pair, check_pairs
 from pairscore.values import Encoded, FloatArray, Hit, IntArray, Scores
 
@@ -122,8 +122,10 @@ class CrossEncoder:
         """The name of the backend that runs the model."""
         return self._road.backend_name
 
+    # One tuple of two strings is also an iterable of strings, so the two signatures overlap on purpose:
+    # the first one that fits is meant.
     @overload
-    def predict(
+    def predict(  # type: ignore[overload-overlap]
         self,
         pairs: tuple[str, str],
         batch_size: int | None = None,
@@ -188,7 +190,7 @@ class CrossEncoder:
         query: str,
         documents: Sequence[str],
         top_k: int | None = None,
-        return_documents: bool = False,  # noqa: FBT001, FBT002 - sentence-transformers' own signature
+        return_documents: bool = False,
         *,
         batch_size: int | None = None,
         activation_fn: ActivationFn | None = None,

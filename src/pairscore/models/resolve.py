@@ -67,7 +67,7 @@ def resolve(
         ModelUnsupportedError: the folder holds no ONNX file.
     """
     name = str(name_or_path) if name_or_path is not None else DEFAULT_MODEL
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return _local(
             Path(name), name=Path(name).resolve().name, source="folder", revision=revision
         )

@@ -126,7 +126,7 @@ class PairTokenizer:
         try:
             tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         # The Rust side raises a bare Exception for every kind of broken file.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise ModelCorruptError(
                 f"{path} is not a tokenizer file ({error}); copy the model's folder again"
             ) from error

@@ -1,0 +1,66 @@
+# One command a verb; continuous integration calls the same ones.
+# Each makes what it needs: `.venv` for everything but the comparisons with the reference
+# implementation, which need torch and live in `.venv-oracle`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ORACLE := .venv-oracle/bin
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Nothing here needs the model hub; a run that would reach for it should fail, not wait.
+export HF_HUB_OFFLINE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve demo test test-all check bench evaluate docs model clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready ## make .venv with everything but torch
+
+.venv/.ready: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP) -e '.[dev]'
+	@touch $@
+
+.venv-oracle/.ready: pyproject.toml constraints.txt
+	@test -x $(ORACLE)/python || $(PYTHON) -m venv .venv-oracle
+	$(ORACLE)/python $(PIP) -e '.[dev,oracle]'
+	@touch $@
+
+serve: setup ## serve the bundled model on http://127.0.0.1:8000
+	$(BIN)/pairscore serve
+
+demo: setup ## rank real documents for a real query
+	$(BIN)/pairscore rank "How do I mend a flat tyre?" examples/documents.txt --top-k 5
+	@echo
+	@echo "To serve the same model over HTTP:   make serve      (or: $(BIN)/pairscore serve)"
+	@echo "then open:                           http://127.0.0.1:8000/docs"
+
+test: setup ## the fast tests, without torch
+	$(BIN)/python -m pytest
+
+test-all: .venv-oracle/.ready ## all tests: slow ones and comparisons with sentence-transformers too
+	$(ORACLE)/python -m pytest -m ""
+
+check: setup ## format, lint, types, and generated pages up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests/typing_api.py
+	$(BIN)/python tools/build_docs.py --check
+
+bench: setup .venv-oracle/.ready ## speed and memory against the peers (makes its own environments)
+	$(BIN)/python benchmarks/setup_peers.py
+	$(BIN)/python benchmarks/bench.py
+
+evaluate: setup .venv-oracle/.ready ## accuracy against float32 and on judged data
+	$(ORACLE)/python benchmarks/evaluate.py
+
+docs: setup ## write the generated pages anew
+	$(BIN)/python tools/build_docs.py
+
+model: .venv-oracle/.ready ## make the bundled model anew from its published weights
+	$(ORACLE)/python tools/build_bundled_model.py
+
+clean: ## remove environments, caches and what the benchmarks made
+	rm -rf .venv .venv-oracle .venv-peers benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,238 @@
+"""From a name to a verified folder, and from a folder to what its numbers mean."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from pairscore import CrossEncoder, list_models
+from pairscore.errors import (
+    ModelCorruptError,
+    ModelNotFoundError,
+    ModelOfflineError,
+    ModelUnsupportedError,
+    SettingError,
+)
+from pairscore.models.card import read_card
+from pairscore.models.catalog import DEFAULT_MODEL, find
+from pairscore.models.resolve import MANIFEST, file_sha256, resolve
+
+HUB_ID = "cross-encoder/ms-marco-MiniLM-L-12-v2"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A private copy of the bundled model's folder."""
+    target = tmp_path / "copy"
+    shutil.copytree(resolve().folder, target)
+    return target
+
+
+def _set(folder: Path, **facts: Any) -> Path:
+    (folder / MANIFEST).unlink(missing_ok=True)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", [None, DEFAULT_MODEL, DEFAULT_MODEL.upper(), HUB_ID])
+def test_the_bundled_model_answers_to_all_its_names(name: str | None) -> None:
+    """Nothing, its name, and the hub id that people have in their code give the bundled weights."""
+    files = resolve(name)
+
+    assert files.name == DEFAULT_MODEL
+    assert files.source == "bundled"
+    assert files.revision
+
+
+def test_the_default_is_bundled_and_listed_first() -> None:
+    """The catalogue begins with what works at once."""
+    assert list_models()[0].bundled
+    assert find("nobody/knows") is None
+
+
+def test_a_folder_is_taken_as_it_is(folder: Path) -> None:
+    """A path to a model's folder needs no name."""
+    files = resolve(folder)
+
+    assert files.folder == folder
+    assert files.source == "folder"
+
+
+def test_a_damaged_weight_file_is_found_by_its_sha256(folder: Path) -> None:
+    """One changed byte is enough, and the message gives both digests."""
+    weights = folder / "model.onnx"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ModelCorruptError, match=file_sha256(weights)):
+        CrossEncoder(folder)
+
+
+def test_a_missing_file_of_the_manifest_is_named(folder: Path) -> None:
+    """A half-copied folder says which file is missing."""
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelCorruptError, match=r"tokenizer\.json is missing"):
+        resolve(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"files": 7}'])
+def test_a_broken_manifest_is_corrupt(folder: Path, content: str) -> None:
+    """The manifest is not trusted to be readable."""
+    (folder / MANIFEST).write_text(content, encoding="utf-8")
+    with pytest.raises(ModelCorruptError, match="manifest"):
+        resolve(folder)
+
+
+def test_weights_that_are_no_model_are_corrupt(folder: Path) -> None:
+    """Without a manifest the runtime finds out, and its error becomes ours."""
+    (folder / MANIFEST).unlink()
+    (folder / "model.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelCorruptError, match="ONNX Runtime can load"):
+        CrossEncoder(folder)
+
+
+def test_a_folder_without_onnx_says_how_to_export(tmp_path: Path) -> None:
+    """A folder of PyTorch weights gets the command that exports it."""
+    with pytest.raises(ModelUnsupportedError, match="optimum-cli export onnx"):
+        resolve(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ms-marco-minilm", "./nowhere", "a/b/c", ""])
+def test_a_misspelt_name_lists_the_known_ones(name: str) -> None:
+    """An unknown name is told apart from a hub id, and no network is asked."""
+    with pytest.raises(ModelNotFoundError, match=DEFAULT_MODEL):
+        resolve(name)
+
+
+def test_a_hub_id_offline_says_how_to_fetch_it() -> None:
+    """The command to run elsewhere, and the model that needs no network."""
+    with pytest.raises(ModelOfflineError, match=f"hf download owner/name.*{DEFAULT_MODEL}"):
+        resolve("owner/name")
+
+
+def test_a_bad_hub_id_is_not_found() -> None:
+    """What the hub's own rules forbid cannot be there."""
+    with pytest.raises(ModelNotFoundError, match="not a hub id"):
+        resolve("owner/na--me..")
+
+
+def test_the_hub_cache_comes_first(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """What is in the cache is used without a word to the network, at the revision asked for."""
+    asked: list[dict[str, Any]] = []
+
+    def snapshot(hub_id: str, **options: Any) -> str:
+        asked.append({"hub_id": hub_id, **options})
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    files = resolve("owner/name@abc123")
+
+    assert files.source == "hub"
+    assert [call["local_files_only"] for call in asked] == [True]
+    assert asked[0]["revision"] == "abc123"
+
+
+def test_the_network_is_asked_only_for_data_files(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """Not in the cache: fetched, but nothing that could run code."""
+    asked: list[dict[str, Any]] = []
+
+    def snapshot(hub_id: str, **options: Any) -> str:
+        asked.append(options)
+        if options.get("local_files_only"):
+            raise LocalEntryNotFoundError("not cached")
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    resolve("owner/name")
+
+    assert len(asked) == 2
+    assert all(p.endswith((".json", ".onnx*")) for p in asked[1]["allow_patterns"])
+
+
+def test_local_files_only_never_asks_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's word is kept even with the network open."""
+
+    def snapshot(hub_id: str, **options: Any) -> str:
+        assert options["local_files_only"]
+        raise LocalEntryNotFoundError("not cached")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(ModelOfflineError):
+        resolve("owner/name", local_files_only=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "activation", "scale"),
+    [
+        ({}, "identity", "logit"),
+        (
+            {"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}},
+            "sigmoid",
+            "unit",
+        ),
+        (
+            {
+                "sentence_transformers": None,
+                "sbert_ce_default_activation_function": "torch.nn.Identity",
+            },
+            "identity",
+            "logit",
+        ),
+        ({"sentence_transformers": None}, "sigmoid", "unit"),
+    ],
+)
+def test_the_card_reads_the_scale_from_the_models_own_config(
+    folder: Path, facts: dict[str, Any], activation: str, scale: str
+) -> None:
+    """Relevance logits and similarities are never mixed up: the model's own files decide."""
+    card = read_card(resolve(_set(folder, **facts)))
+
+    assert (card.activation, card.scale) == (activation, scale)
+
+
+def test_a_model_with_several_labels_is_refused(folder: Path) -> None:
+    """Three labels are no score."""
+    with pytest.raises(ModelUnsupportedError, match="3 labels"):
+        read_card(resolve(_set(folder, id2label={"0": "a", "1": "b", "2": "c"})))
+
+
+def test_an_unknown_activation_is_refused(folder: Path) -> None:
+    """A scale is never guessed."""
+    with pytest.raises(ModelUnsupportedError, match="Tanh"):
+        read_card(resolve(_set(folder, sentence_transformers={"activation_fn": "torch.nn.Tanh"})))
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_broken_config_is_corrupt(folder: Path, content: str) -> None:
+    """Not JSON, or not an object."""
+    (folder / MANIFEST).unlink()
+    (folder / "config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ModelCorruptError, match=r"config\.json"):
+        read_card(resolve(folder))
+
+
+def test_max_length_comes_from_the_tokenizer_or_the_positions(folder: Path) -> None:
+    """A tokenizer without a limit leaves the decision to the positions; RoBERTa's lose two."""
+    config = folder / "tokenizer_config.json"
+    config.write_text(json.dumps({"model_max_length": 256}), encoding="utf-8")
+    assert read_card(resolve(_set(folder))).max_length == 256
+
+    config.write_text(json.dumps({"model_max_length": 1e30}), encoding="utf-8")
+    assert read_card(resolve(_set(folder))).max_length == 512
+    facts = {"model_type": "xlm-roberta", "max_position_embeddings": 514}
+    assert read_card(resolve(_set(folder, **facts))).max_length == 512
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    """The message lists the known ones."""
+    with pytest.raises(SettingError, match="'onnx' and 'fake'"):
+        CrossEncoder(backend="tpu")

@@ -1,0 +1,77 @@
+"""Logits to scores to order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pairscore.errors import SettingError
+from pairscore.road.ranking import hits, scores_of, sigmoid
+from pairscore.values import Scores
+
+
+def _scores(logits: list[float], activation: str = "identity") -> Scores:
+    return scores_of(
+        np.array(logits, dtype=np.float32),
+        activation=activation,
+        num_tokens=[3] * len(logits),
+        truncated=[False] * len(logits),
+        model="m",
+    )
+
+
+@given(st.floats(-1e6, 1e6))
+def test_sigmoid_is_within_0_and_1_and_right(x: float) -> None:
+    """No overflow, no warning, and the textbook's value where the textbook's formula holds."""
+    value = float(sigmoid([x])[0])
+
+    assert 0.0 <= value <= 1.0
+    if abs(x) < 500:
+        assert value == pytest.approx(1 / (1 + math.exp(-x)), rel=1e-6)
+
+
+def test_sigmoid_keeps_confident_scores_apart() -> None:
+    """Half precision would call both of these 1.0."""
+    assert sigmoid([9.0])[0] < sigmoid([11.0])[0] < 1.0
+
+
+def test_ties_keep_the_order_of_the_input() -> None:
+    """Equal scores do not change places."""
+    assert [hit.corpus_id for hit in hits(_scores([1.0, 2.0, 1.0, 2.0]))] == [1, 3, 0, 2]
+
+
+def test_top_k_beyond_the_length_gives_all() -> None:
+    """Asking for more than there is is no error."""
+    assert len(hits(_scores([1.0, 2.0]), top_k=9)) == 2
+
+
+@pytest.mark.parametrize("top_k", [0, -1, True])
+def test_top_k_below_one_is_refused(top_k: int) -> None:
+    """Zero and -1 never silently drop or keep documents."""
+    with pytest.raises(SettingError, match="top_k"):
+        hits(_scores([1.0]), top_k=top_k)
+
+
+def test_min_score_cuts_the_tail() -> None:
+    """Only documents at or above the threshold remain."""
+    assert [hit.corpus_id for hit in hits(_scores([1.0, -2.0, 3.0]), min_score=1.0)] == [2, 0]
+
+
+def test_a_similarity_model_gives_unit_scores() -> None:
+    """With a sigmoid in the card, score and probability are the same and the scale says so."""
+    made = _scores([0.0, 2.0], activation="sigmoid")
+
+    assert made.scale == "unit"
+    assert made.scores.tolist() == made.probabilities.tolist()
+
+
+def test_a_relevance_model_gives_logits() -> None:
+    """With the identity in the card, the score is the logit."""
+    made = _scores([0.0, 2.0])
+
+    assert made.scale == "logit"
+    assert made.scores.tolist() == made.logits.tolist() == [0.0, 2.0]

@@ -1,0 +1,146 @@
+"""Write the pages that can be generated, or check that they are up to date.
+
+    python tools/build_docs.py            # write
+    python tools/build_docs.py --check    # exit 1 and name what is stale
+
+`docs/cli.md` from the command line's own help, `docs/openapi.json` from the service's routes, and README's table of
+files from the first line of each file's own docstring.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VERBS = ("", "score", "rank", "models", "serve")
+BEGIN, END = "<!-- files: begin -->", "<!-- files: end -->"
+ROOMS = ("src", "tools", "benchmarks", "examples", "tests", "docs", ".")
+# Files whose first line cannot speak for them.
+OTHERS = {
+    ".ci/run": "what must pass before a change lands",
+    ".gitattributes": "which files are binary",
+    ".gitignore": "what is never committed",
+    "CHANGELOG.md": "what changed, for users",
+    "CONTRIBUTING.md": "how to work on pairscore",
+    "LICENSE": "Apache-2.0",
+    "Makefile": "one command a verb",
+    "NOTICE": "whose work is inside",
+    "README.md": "this page",
+    "benchmarks/README.md": "how to run and read the benchmarks",
+    "benchmarks/peers/requirements.txt": "the exact set of the peers that are measured",
+    "benchmarks/results": "what the benchmarks found, one JSON file a run",
+    "constraints.txt": "the exact set that `make` installs",
+    "docs/architecture.md": "rooms, road and rules",
+    "docs/cli.md": "the command line's help, generated",
+    "docs/decisions.md": "what was decided, and why",
+    "docs/experiments.md": "what was tried, with numbers; failures too",
+    "docs/http.md": "the HTTP service: routes, limits, errors",
+    "docs/openapi.json": "the service's OpenAPI file, generated",
+    "docs/results.md": "speed, memory and accuracy, with the commands that give them",
+    "examples/documents.txt": "the documents that `make demo` ranks",
+    "pyproject.toml": "packaging, extras, and the reason for each lint exception",
+    "src/pairscore/models/bundled/ms-marco-minilm-l12": "the bundled weights, their facts and their MODEL.md",
+    "src/pairscore/py.typed": "says that the package has types",
+    "tests/golden/scores.json": "stored pairs and logits, and the one tolerance",
+}
+
+
+def main() -> None:
+    """Write or check."""
+    check = "--check" in sys.argv[1:]
+    pages = {"docs/cli.md": cli_page(), "docs/openapi.json": openapi(), "README.md": readme()}
+    stale = [name for name, text in pages.items() if _read(name) != text]
+    if check and stale:
+        sys.exit(f"not up to date: {', '.join(stale)}; run: make docs")
+    for name in stale:
+        (ROOT / name).write_text(pages[name], encoding="utf-8")
+        print(f"wrote {name}")
+
+
+def cli_page() -> str:
+    """Every verb's help, as a terminal of 100 columns without colours shows it."""
+    parts = ["# The command line\n\nGenerated from `--help` by `make docs`.\n"]
+    for verb in VERBS:
+        title = f"pairscore {verb}".strip()
+        parts.append(f"## {title}\n\n```text\n{_help(verb)}\n```\n")
+    return "\n".join(parts)
+
+
+def _help(verb: str) -> str:
+    command = [sys.executable, "-m", "pairscore", *([verb] if verb else []), "--help"]
+    plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "100"}
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=kept | plain)
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+
+
+def openapi() -> str:
+    """The service's OpenAPI document."""
+    from pairscore.service.app import create_app
+
+    return json.dumps(create_app().openapi(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def readme() -> str:
+    """README with its table of files."""
+    text = _read("README.md")
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    return head + BEGIN + "\n" + file_table() + END + tail
+
+
+def file_table() -> str:
+    """One line for each file that is committed."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    names = sorted({_shown(name) for name in listed if (ROOT / name).exists()}, key=_place)
+    rows = [f"| `{name}` | {describe(name)} |" for name in names]
+    return "\n".join(["| file | what it is |", "|---|---|", *rows]) + "\n"
+
+
+def describe(name: str) -> str:
+    """What a file is, in a line: its own first line where it has a docstring."""
+    if name in OTHERS:
+        return OTHERS[name]
+    path = ROOT / name
+    if path.suffix == ".py":
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        line = re.split(r"\n\n|\.\s", docstring.strip())[0].replace("\n", " ").rstrip(".:")
+        if line:
+            return line.replace("|", "or")
+    sys.exit(
+        f"{name} has no line of its own: give it a docstring, or a line in {Path(__file__).name}"
+    )
+
+
+def _shown(name: str) -> str:
+    """Folders of data are one line."""
+    for folder in ("src/pairscore/models/bundled/ms-marco-minilm-l12", "benchmarks/results"):
+        if name.startswith(folder + "/"):
+            return folder
+    return name
+
+
+def _place(name: str) -> tuple[int, str]:
+    room = name.split("/", maxsplit=1)[0] if "/" in name else "."
+    return ROOMS.index(room) if room in ROOMS else len(ROOMS), name
+
+
+def _read(name: str) -> str:
+    path = ROOT / name
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+if __name__ == "__main__":
+    main()

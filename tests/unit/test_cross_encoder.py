@@ -213,10 +213,11 @@ def test_a_number_that_is_not_finite_never_reaches_the_caller(value: float) -> N
 
 def test_a_failing_model_fails_the_call_and_the_next_call_works() -> None:
     """The error comes out as it is, nothing hangs, and nothing stays queued."""
-    backend = FakeBackend(error=BackendError("broken"))
+    backend = FakeBackend(error=BackendError("broken"), delay_s=0.02)
     with CrossEncoder(backend=backend, num_workers=1) as model:
         with pytest.raises(BackendError, match="broken"):
             model.predict([("a", "b")] * 20, batch_size=1)
+        assert backend.num_runs < 20
         backend._error = None
         assert model.predict([("a", "a")]).tolist() == pytest.approx([8.0], abs=8)
 

@@ -108,6 +108,23 @@ def test_a_query_that_leaves_no_room_is_cut_too() -> None:
     assert made.truncated
 
 
+def test_a_long_query_is_whole_as_long_as_the_document_gets_a_token() -> None:
+    """Nineteen of twenty places for the query leave the document one."""
+    (made,) = _make(max_length=23).encode([("word " * 19, "text " * 100)])
+
+    assert int((made.type_ids == 0).sum()) == 19 + 2
+    assert int((made.type_ids == 1).sum()) == 1 + 1
+
+
+def test_a_document_of_monstrous_words_is_read_to_where_the_model_ends() -> None:
+    """A word of 150 letters is one token, so a cut by characters would come too early."""
+    document = " ".join(["x" * 150] * 40)
+    (made,) = _make(max_length=43).encode([("", document)])
+
+    assert made.num_tokens == 43
+    assert not made.truncated
+
+
 def test_a_pair_that_just_fits_is_not_cut() -> None:
     """The limit itself is allowed."""
     (made,) = _make(max_length=13).encode([("a b c d e", "f g h i j")])

@@ -61,8 +61,14 @@ def _imports(path: Path) -> list[str]:
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            found.append(node.module or "")
+            found += [_module(node.module or "", alias.name) for alias in node.names]
     return found
+
+
+def _module(package: str, name: str) -> str:
+    """`from package import name` may import a module of the package, or a name in it."""
+    place = ROOT.parent / package.replace(".", "/") / name
+    return f"{package}.{name}" if place.is_dir() or place.with_suffix(".py").is_file() else package
 
 
 def _row(room: str) -> int:
@@ -145,6 +151,8 @@ def test_broad_excepts_stand_only_at_the_doors(path: Path) -> None:
         node
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler)
+        # One that raises again, after it tidied up, swallows nothing.
+        and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
         and (node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException"))
     ]
     allowed = any(_name(path).startswith(place) for place in BROAD)

@@ -8,7 +8,9 @@ The tree::
     │   ├── TextError                 one text that cannot be scored
     │   ├── EmptyInputError           no pair, no document
     │   ├── LimitError                more than a declared limit allows
-    │   └── DataFileError             a file of pairs that cannot be read or written
+    │   └── DataFileError             a file of pairs or documents whose content is broken
+    │       ├── InputFileError        it is missing, or may not be read
+    │       └── OutputFileError       it cannot be written, or exists already
     ├── ModelError                    a model that cannot be used
     │   ├── ModelNotFoundError        no such name, folder or hub id
     │   ├── ModelOfflineError         it would have to be fetched, and the network is closed
@@ -34,6 +36,7 @@ __all__ = [
     "DataFileError",
     "EmptyInputError",
     "InputError",
+    "InputFileError",
     "LimitError",
     "MissingExtraError",
     "ModelCorruptError",
@@ -43,6 +46,7 @@ __all__ = [
     "ModelUnsupportedError",
     "NonFiniteScoreError",
     "OutOfMemoryError",
+    "OutputFileError",
     "PairError",
     "PairscoreError",
     "SettingError",
@@ -92,7 +96,15 @@ class LimitError(InputError):
 
 
 class DataFileError(InputError):
-    """A file of pairs or documents cannot be read or written."""
+    """The content of a file of pairs or documents is broken."""
+
+
+class InputFileError(DataFileError):
+    """A file that should be read is missing, or may not be read."""
+
+
+class OutputFileError(DataFileError):
+    """A file that should be written cannot be, or exists already."""
 
 
 class ModelError(PairscoreError):

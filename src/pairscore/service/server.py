@@ -25,6 +25,7 @@ _log = logging.getLogger("pairscore.service")
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _DRAIN_S = 30
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(settings: ServiceSettings) -> None:
@@ -93,9 +94,9 @@ def _quiet_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    before = {number: signal.signal(number, lambda *_: None) for number in _END_SIGNALS}
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

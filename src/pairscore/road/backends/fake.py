@@ -63,6 +63,7 @@ class FakeBackend:
 
 def _overlap(ids: IntArray, mask: IntArray, types: IntArray) -> float:
     query = set(ids[(mask == 1) & (types == 0)].tolist())
-    document = set(ids[(mask == 1) & (types == 1)].tolist())
+    # Every template ends in a separator, which is no word of the document.
+    document = set(ids[(mask == 1) & (types == 1)][:-1].tolist())
     share = len(query & document) / max(1, len(document))
     return _REACH * (2.0 * share - 1.0)

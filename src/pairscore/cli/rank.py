@@ -1,0 +1,211 @@
+"""`pairscore rank`: order the documents of a file by how well they answer a query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pairscore.cli import options, output
+from pairscore.cli.files import FileFormat, known_format, open_reader, places
+from pairscore.cli.files.base import Broken
+from pairscore.cli.files.columns import require_column
+from pairscore.errors import DataFileError, EmptyInputError, SettingError
+
+if TYPE_CHECKING:
+    from pairscore.values import Hit, Scores
+
+__all__ = ["HELP", "rank"]
+
+HELP = """Order documents by how well they answer a query, best first.
+
+FILE holds one document a line; blank lines are skipped. A .jsonl, .csv, .tsv
+or .parquet file holds one document a row, in the column that --document-column
+names. - reads standard input.
+
+Examples:
+
+  pairscore rank "how many live in berlin" documents.txt --top-k 5
+  pairscore rank "how many live in berlin" docs.csv --document-column doc --json
+  grep -rh berlin notes/ | pairscore rank "how many live in berlin" -
+
+The line printed beside a document is its line in the file."""
+
+_MAX_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    line: int
+    text: str
+
+
+def rank(
+    query: Annotated[
+        str, typer.Argument(help="What the documents should answer.", show_default=False)
+    ],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="The documents; - is standard input.", show_default=False
+        ),
+    ],
+    *,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", "-k", metavar="N", help="Show only the N best.")
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(metavar="SCORE", help="Leave out what scores less, on the model's own scale."),
+    ] = None,
+    document_column: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The column that holds the document, in a file of rows."),
+    ] = "text",
+    file_format: Annotated[
+        FileFormat | None,
+        typer.Option(
+            "--format",
+            help="The format, where the ending does not say it; without it, one document a line.",
+        ),
+    ] = None,
+    model: options.ModelOption = None,
+    max_length: options.MaxLengthOption = None,
+    max_chars: options.MaxCharsOption = None,
+    num_workers: options.NumWorkersOption = None,
+    batch_size: options.BatchSizeOption = None,
+    backend: options.BackendOption = options.BackendChoice.ONNX,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Order documents; `HELP` is what the user reads."""
+    options.check_argument(query, name="QUERY")
+    if top_k is not None and top_k < 1:
+        raise SettingError(f"--top-k is {top_k}; it must be at least 1")
+    chosen = options.ModelOptions(
+        model=model,
+        max_length=max_length,
+        max_chars=max_chars,
+        num_workers=num_workers,
+        backend=backend,
+    )
+    if backend is options.BackendChoice.FAKE and not quiet:
+        output.note(options.FAKE_NOTE)
+    documents = _documents(file, known_format(file) or file_format, column=document_column)
+    with options.open_encoder(chosen) as encoder:
+        scores = encoder.score(
+            [(query, document.text) for document in documents], batch_size=batch_size
+        )
+    from pairscore.road.ranking import hits
+
+    found = hits(scores, top_k=top_k, min_score=min_score)
+    if as_json:
+        output.print_json(_as_json(found, documents, scores))
+        return
+    _print_table(found, documents, scores)
+    if not quiet:
+        _print_notes(found, scores)
+
+
+def _documents(path: str, kind: FileFormat | None, *, column: str) -> list[_Document]:
+    documents = _lines(path) if kind is None else _rows(path, kind, column=column)
+    if not documents:
+        raise EmptyInputError(
+            f"{places.said(path, reading=True)} holds no document to rank; give at least one"
+        )
+    return documents
+
+
+def _lines(path: str) -> list[_Document]:
+    file = places.open_source(path)
+    name = places.said(path, reading=True)
+    documents = []
+    try:
+        for number, raw in enumerate(file, start=1):
+            try:
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError as error:
+                raise DataFileError(
+                    f"{name}, line {number}: not UTF-8 (byte {error.start + 1}); "
+                    "save the file as UTF-8"
+                ) from error
+            if text:
+                documents.append(_Document(number, text))
+    except IsADirectoryError as error:
+        raise DataFileError(f"{name} is a folder; give one file") from error
+    finally:
+        places.close(file)
+    return documents
+
+
+def _rows(path: str, kind: FileFormat, *, column: str) -> list[_Document]:
+    reader = open_reader(path, kind)
+    documents = []
+    try:
+        for record in reader.rows():
+            place = f"{reader.name}, {reader.unit} {record.number}"
+            if isinstance(record, Broken):
+                raise DataFileError(f"{place}: {record.reason}")
+            require_column(tuple(record.values), column, option="--document-column", name=place)
+            text = record.values[column]
+            if not isinstance(text, str):
+                raise DataFileError(
+                    f"{place}: {column!r} is of the type {type(text).__name__}: write it as a string"
+                )
+            documents.append(_Document(record.number, text))
+    finally:
+        reader.close()
+    return documents
+
+
+def _as_json(found: Sequence[Hit], documents: list[_Document], scores: Scores) -> dict[str, Any]:
+    """The keys of a result are those of `CrossEncoder.rank`, and some more."""
+    return {
+        "model": scores.model,
+        "scale": scores.scale,
+        "num_documents": len(documents),
+        "results": [
+            {
+                "corpus_id": hit.corpus_id,
+                "score": hit.score,
+                "probability": hit.probability,
+                "truncated": hit.truncated,
+                "line": documents[hit.corpus_id].line,
+                "text": documents[hit.corpus_id].text,
+            }
+            for hit in found
+        ],
+    }
+
+
+def _print_table(found: Sequence[Hit], documents: list[_Document], scores: Scores) -> None:
+    # Here, because machines ask for JSON and rich takes a while to import.
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("rank", justify="right")
+    table.add_column(f"score ({scores.scale})", justify="right")
+    table.add_column("probability", justify="right")
+    table.add_column("line", justify="right")
+    table.add_column("document", overflow="ellipsis", no_wrap=True, ratio=1)
+    for place, hit in enumerate(found, start=1):
+        document = documents[hit.corpus_id]
+        # Text, because a document's own square brackets are no markup.
+        shown = Text(" ".join(document.text.split())[:_MAX_SHOWN])
+        table.add_row(
+            str(place), f"{hit.score:.4f}", f"{hit.probability:.4f}", str(document.line), shown
+        )
+    output.print_table(table)
+
+
+def _print_notes(found: Sequence[Hit], scores: Scores) -> None:
+    if len(found) < len(scores):
+        output.note(f"{len(found):,} of {len(scores):,} documents shown; model {scores.model}")
+    else:
+        output.note(f"{len(scores):,} documents; model {scores.model}")
+    if scores.num_truncated:
+        output.note(f"{scores.num_truncated:,} documents were too long for the model and cut")

@@ -1,0 +1,264 @@
+"""`pairscore score`: one pair from the command line, or a file of pairs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pairscore.cli import options, output
+from pairscore.cli.files import FileFormat, format_of, known_format, places
+from pairscore.cli.stream import FileJob, Outcome, kept, score_file
+from pairscore.errors import SettingError
+
+__all__ = ["HELP", "score"]
+
+HELP = """Score one pair of texts, or every pair of a file.
+
+The score says how well B answers A (relevance models), or how alike both are
+(similarity models); its scale is printed too. A probability is from 0 to 1.
+
+Examples:
+
+  pairscore score "how many live in berlin" "Berlin has 3.5 million people."
+  pairscore score "a question" "an answer" --json
+  pairscore score --input pairs.csv --output scores.csv
+  pairscore score -i in.jsonl -o out.csv --query-column q --document-column d
+  cat pairs.tsv | pairscore score --input - --format tsv > scores.tsv
+
+A file is read row by row: its size does not matter. The output holds the
+columns of the input, and score, probability, truncated. Stopped by Ctrl-C, it
+keeps what is done."""
+
+_FILE_PANEL = "Files"
+_MEANING = {"logit": "unbounded, higher is better", "unit": "from 0 to 1, higher is more alike"}
+
+
+class OnError(StrEnum):
+    """What a broken row does."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+def score(
+    text_a: Annotated[
+        str | None,
+        typer.Argument(metavar="A", help="The query, or the first text.", show_default=False),
+    ] = None,
+    text_b: Annotated[
+        str | None,
+        typer.Argument(metavar="B", help="The document, or the second text.", show_default=False),
+    ] = None,
+    *,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE",
+            help="A file of pairs: .csv, .tsv, .jsonl or .parquet; - is standard input.",
+            rich_help_panel=_FILE_PANEL,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where the scores go, in any of these formats; standard output without it.",
+            rich_help_panel=_FILE_PANEL,
+        ),
+    ] = None,
+    file_format: Annotated[
+        FileFormat | None,
+        typer.Option(
+            "--format",
+            help="The format of standard input and output, and of files with an unknown ending.",
+            rich_help_panel=_FILE_PANEL,
+        ),
+    ] = None,
+    query_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The column of the first text; found by common names (query, text_a, sentence1 ...).",
+            rich_help_panel=_FILE_PANEL,
+        ),
+    ] = None,
+    document_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The column of the second text; found by common names (document, text_b ...).",
+            rich_help_panel=_FILE_PANEL,
+        ),
+    ] = None,
+    score_column: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The name of the score's column; another one than score also names the "
+            "others: NAME_probability, NAME_truncated.",
+            rich_help_panel=_FILE_PANEL,
+        ),
+    ] = "score",
+    on_error: Annotated[
+        OnError,
+        typer.Option(
+            help="At a broken row: stop with what is done kept, or skip it and report it at the end.",
+            rich_help_panel=_FILE_PANEL,
+        ),
+    ] = OnError.STOP,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace an output that exists.", rich_help_panel=_FILE_PANEL
+        ),
+    ] = False,
+    model: options.ModelOption = None,
+    max_length: options.MaxLengthOption = None,
+    max_chars: options.MaxCharsOption = None,
+    num_workers: options.NumWorkersOption = None,
+    batch_size: options.BatchSizeOption = None,
+    backend: options.BackendOption = options.BackendChoice.ONNX,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Score one pair, or a file of pairs; `HELP` is what the user reads."""
+    chosen = options.ModelOptions(
+        model=model,
+        max_length=max_length,
+        max_chars=max_chars,
+        num_workers=num_workers,
+        backend=backend,
+    )
+    if backend is options.BackendChoice.FAKE and not quiet:
+        output.note(options.FAKE_NOTE)
+    if source is None:
+        if target is not None:
+            raise SettingError("--output needs --input: name the file of pairs to score")
+        if text_a is None or text_b is None:
+            raise SettingError("give two texts, A and B, or a file of pairs with --input")
+        _score_pair(text_a, text_b, chosen, batch_size=batch_size, as_json=as_json)
+        return
+    if text_a is not None:
+        raise SettingError("give two texts or --input, not both")
+    job = _job(
+        source,
+        target,
+        file_format=file_format,
+        query_column=query_column,
+        document_column=document_column,
+        score_column=score_column,
+        skip_broken=on_error is OnError.SKIP,
+        overwrite=overwrite,
+        max_chars=max_chars,
+        batch_size=batch_size,
+        show_progress=not quiet,
+    )
+    if as_json and job.target == places.STANDARD:
+        raise SettingError("--json prints a summary, so the scores need a file: --output FILE")
+    outcome = score_file(job, lambda: options.open_encoder(chosen))
+    _report(outcome, job, as_json=as_json, quiet=quiet)
+
+
+def _score_pair(
+    text_a: str,
+    text_b: str,
+    chosen: options.ModelOptions,
+    *,
+    batch_size: int | None,
+    as_json: bool,
+) -> None:
+    pair = (options.check_argument(text_a, name="A"), options.check_argument(text_b, name="B"))
+    with options.open_encoder(chosen) as encoder:
+        scores = encoder.score([pair], batch_size=batch_size)
+        max_length = encoder.max_length
+    facts = {
+        "score": float(scores.scores[0]),
+        "probability": float(scores.probabilities[0]),
+        "scale": scores.scale,
+        "model": scores.model,
+        "num_tokens": int(scores.num_tokens[0]),
+        "truncated": bool(scores.truncated[0]),
+    }
+    if as_json:
+        output.print_json(facts)
+        return
+    output.say(f"score        {facts['score']:.4f}")
+    output.say(f"probability  {facts['probability']:.4f}")
+    output.say(f"scale        {scores.scale} ({_MEANING[scores.scale]})")
+    output.say(f"model        {scores.model}")
+    if facts["truncated"]:
+        output.say(f"truncated    yes: the pair was cut to {max_length} tokens")
+
+
+def _job(
+    source: str,
+    target: str | None,
+    *,
+    file_format: FileFormat | None,
+    query_column: str | None,
+    document_column: str | None,
+    score_column: str,
+    skip_broken: bool,
+    overwrite: bool,
+    max_chars: int | None,
+    batch_size: int | None,
+    show_progress: bool,
+) -> FileJob:
+    from pairscore.config import DEFAULT_MAX_CHARS
+
+    target = places.STANDARD if target is None else target
+    return FileJob(
+        source=source,
+        source_format=format_of(source, otherwise=file_format),
+        target=target,
+        # What goes to a pipe keeps the input's format, unless another one is asked for.
+        target_format=format_of(target, otherwise=file_format or known_format(source)),
+        query_column=query_column,
+        document_column=document_column,
+        score_column=score_column,
+        skip_broken=skip_broken,
+        overwrite=overwrite,
+        max_chars=DEFAULT_MAX_CHARS if max_chars is None else max_chars,
+        batch_size=batch_size,
+        show_progress=show_progress,
+    )
+
+
+def _report(outcome: Outcome, job: FileJob, *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        output.print_json({**asdict(outcome), "output": job.target})
+    if not quiet:
+        for line in _summary(outcome, job):
+            output.note(line)
+    if outcome.stopped is not None:
+        if quiet:
+            output.note(f"stopped: {kept(outcome, job.target)}")
+        raise typer.Exit(128 + outcome.stopped)
+
+
+def _summary(outcome: Outcome, job: FileJob) -> list[str]:
+    lines = []
+    if outcome.columns is not None:
+        lines.append(
+            f"pairs: {outcome.columns.query!r} with {outcome.columns.document!r}; "
+            f"model {outcome.model}, scale {outcome.scale}"
+        )
+    if outcome.num_truncated:
+        lines.append(f"{outcome.num_truncated:,} pairs were too long for the model and cut")
+    if outcome.num_skipped:
+        lines.append(f"{outcome.num_skipped:,} broken rows were skipped:")
+        lines.extend(f"  {place}" for place in outcome.skipped)
+        if outcome.num_skipped > len(outcome.skipped):
+            lines.append(f"  and {outcome.num_skipped - len(outcome.skipped):,} more")
+    if outcome.stopped is not None:
+        lines.append(f"stopped: {kept(outcome, job.target)}")
+    else:
+        lines.append(f"done: {outcome.num_rows:,} rows in {outcome.elapsed_s:.1f} s")
+    return lines

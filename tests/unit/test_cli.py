@@ -114,12 +114,27 @@ def test_ranking_orders_the_lines_of_a_file(tmp_path: Path) -> None:
     readable = _fake("rank", "berlin", source)
     machine = _fake("rank", "berlin", source, "--json", "--top-k", 2)
 
+    lines = [line.split() for line in readable.stdout.splitlines() if line.strip()]
+    assert lines[0] == ["rank", "score", "(logit)", "probability", "line", "document"]
+    assert ["1", "8.0000", "0.9997", "4", "berlin"] in lines
     assert "[b]berlin" in readable.stdout
     ranking = json.loads(machine.stdout)
     assert [hit["text"] for hit in ranking["results"]] == ["berlin", "[b]berlin"]
     assert [hit["corpus_id"] for hit in ranking["results"]] == [2, 1]
     assert [hit["line"] for hit in ranking["results"]] == [4, 3]
     assert ranking["scale"] == "logit"
+
+
+def test_a_long_document_leaves_the_numbers_their_room(tmp_path: Path) -> None:
+    """The document is shortened, not its rank and its score."""
+    source = tmp_path / "long.txt"
+    source.write_text("berlin " * 200 + "\n", encoding="utf-8")
+
+    row = _fake("rank", "berlin", source).stdout.splitlines()[-2].split()
+
+    assert row[0] == "1"
+    assert float(row[1]) > 0
+    assert row[-1].endswith("…")
 
 
 def test_ranking_reads_json_lines_and_standard_input() -> None:

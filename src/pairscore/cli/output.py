@@ -88,11 +88,16 @@ def _printable(text: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def print_table(table: Any) -> None:
-    """Print a rich table; in a pipe it is as wide as it needs to be, because nobody's screen ends there."""
+def table_width() -> int:
+    """Columns that a table may take; in a pipe as many as it needs, because nobody's screen ends there."""
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    console.print(table)
+    return console.width if console.is_terminal else _PIPE_WIDTH
+
+
+def print_table(table: Any) -> None:
+    """Print a rich table."""
+    from rich.console import Console
+
+    Console(width=table_width()).print(table)

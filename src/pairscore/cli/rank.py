@@ -33,6 +33,9 @@ Examples:
 
 The line printed beside a document is its line in the file."""
 
+# Spaces around a column.
+_MARGIN = 3
+_MIN_SHOWN = 20
 _MAX_SHOWN = 200
 
 
@@ -187,15 +190,17 @@ def _print_table(found: Sequence[Hit], documents: list[_Document], scores: Score
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("rank", justify="right")
-    table.add_column(f"score ({scores.scale})", justify="right")
-    table.add_column("probability", justify="right")
-    table.add_column("line", justify="right")
-    table.add_column("document", overflow="ellipsis", no_wrap=True, ratio=1)
+    numbers = ("rank", f"score ({scores.scale})", "probability", "line")
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("document")
+    # Shortened here, because rich would take the room for a long document from the numbers.
+    room = output.table_width() - sum(len(heading) + _MARGIN for heading in numbers) - _MARGIN
     for place, hit in enumerate(found, start=1):
         document = documents[hit.corpus_id]
         # Text, because a document's own square brackets are no markup.
-        shown = Text(" ".join(document.text.split())[:_MAX_SHOWN])
+        shown = Text(" ".join(document.text[:_MAX_SHOWN].split()))
+        shown.truncate(max(room, _MIN_SHOWN), overflow="ellipsis")
         table.add_row(
             str(place), f"{hit.score:.4f}", f"{hit.probability:.4f}", str(document.line), shown
         )

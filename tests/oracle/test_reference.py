@@ -14,6 +14,8 @@ from pairscore import CrossEncoder
 
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
 
+# Below it lies what has nothing to do with the query.
+LOWEST = -10.0
 ROOT = Path(__file__).parent.parent.parent
 REFERENCE = ROOT / "benchmarks" / "work" / "reference"
 SUBJECTS = (
@@ -64,14 +66,21 @@ def made_pairs() -> list[tuple[str, str]]:
 def test_logits_are_near_and_in_the_same_order(
     encoder: CrossEncoder, reference: Any, made_pairs: list[tuple[str, str]]
 ) -> None:
-    """A mean difference under 0.14 and a rank correlation above 0.999."""
+    """A mean difference under 0.14, and a rank correlation above 0.999 where there is an order.
+
+    Passages about another subject all get the model's lowest score, -11.3 to -11.0: among them the order
+    is noise in float32 too, so ranks are compared over the pairs about one subject.
+    """
     from scipy.stats import spearmanr
 
     theirs = reference.predict(made_pairs)
     ours = encoder.predict(made_pairs)
+    related = theirs > LOWEST
 
-    assert np.abs(ours - theirs).mean() < 0.14
-    assert spearmanr(ours, theirs).statistic > 0.999
+    assert related.sum() == len(SUBJECTS) * len(QUESTIONS) * len(ANSWERS)
+    assert np.abs(ours - theirs)[related].mean() < 0.14
+    assert np.abs(ours - theirs)[~related].mean() < 0.14
+    assert spearmanr(ours[related], theirs[related]).statistic > 0.999
 
 
 def test_rank_has_the_same_shape(encoder: CrossEncoder, reference: Any) -> None:

@@ -5,7 +5,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ORACLE := .venv-oracle/bin
-PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Told as a variable, the constraints hold for the tools that build the package too.
+PIP := -m pip install --quiet --disable-pip-version-check
+PINNED := PIP_CONSTRAINT=$(CURDIR)/constraints.txt
 # Nothing here needs the model hub; a run that would reach for it should fail, not wait.
 export HF_HUB_OFFLINE := 1
 
@@ -19,12 +21,12 @@ setup: .venv/.ready ## make .venv with everything but torch
 
 .venv/.ready: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python $(PIP) -e '.[dev]'
+	$(PINNED) $(BIN)/python $(PIP) -e '.[dev]'
 	@touch $@
 
 .venv-oracle/.ready: pyproject.toml constraints.txt
 	@test -x $(ORACLE)/python || $(PYTHON) -m venv .venv-oracle
-	$(ORACLE)/python $(PIP) -e '.[dev,oracle]'
+	$(PINNED) $(ORACLE)/python $(PIP) -e '.[dev,oracle]'
 	@touch $@
 
 serve: setup ## serve the bundled model on http://127.0.0.1:8000

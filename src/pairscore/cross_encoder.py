@@ -88,12 +88,10 @@ class CrossEncoder:
         if device not in _CPU_DEVICES:
             raise SettingError(f"device is {device!r}; this backend runs on 'cpu'")
         base = config or RoadConfig()
-        settings = RoadConfig(
-            max_length=max_length if max_length is not None else base.max_length,
-            num_workers=num_workers if num_workers is not None else base.num_workers,
-            budget=base.budget,
-            truncation_side=base.truncation_side,
-            max_chars=base.max_chars,
+        settings = replace(
+            base,
+            max_length=base.max_length if max_length is None else max_length,
+            num_workers=base.num_workers if num_workers is None else num_workers,
         )
         self._road = open_road(
             name_or_path,

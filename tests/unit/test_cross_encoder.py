@@ -7,6 +7,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,13 @@ def test_senseless_settings_are_refused(options: dict[str, Any]) -> None:
     (name,) = options
     with pytest.raises(SettingError, match=name):
         RoadConfig(**options)
+
+
+def test_keywords_win_over_the_config_and_the_rest_of_it_stays() -> None:
+    """Two ways to say the same never lose a third setting."""
+    config = RoadConfig(max_length=100, budget=64, truncation_side="left", max_chars=999)
+    with CrossEncoder(backend="fake", config=config, max_length=50) as model:
+        assert model._road.config == replace(config, max_length=50)
 
 
 def test_only_the_cpu_is_accepted() -> None:

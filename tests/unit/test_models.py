@@ -98,6 +98,15 @@ def test_weights_that_are_no_model_are_corrupt(folder: Path) -> None:
         CrossEncoder(folder)
 
 
+def test_a_model_with_unknown_inputs_is_refused_when_it_is_loaded(folder: Path) -> None:
+    """Not with the first pair, and not with a KeyError."""
+    (folder / MANIFEST).unlink()
+    weights = folder / "model.onnx"
+    weights.write_bytes(weights.read_bytes().replace(b"token_type_ids", b"token_type_idz"))
+    with pytest.raises(ModelUnsupportedError, match="token_type_idz"):
+        CrossEncoder(folder)
+
+
 def test_a_folder_without_onnx_says_how_to_export(tmp_path: Path) -> None:
     """A folder of PyTorch weights gets the command that exports it."""
     with pytest.raises(ModelUnsupportedError, match="optimum-cli export onnx"):

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from pairscore.cli import options
-from pairscore.errors import MissingExtraError
 
 __all__ = ["HELP", "serve"]
 
@@ -25,14 +24,6 @@ Examples:
 
 It needs the extra serve: pip install 'pairscore\\[serve]'"""
 
-_SERVICE_PACKAGES = (
-    "fastapi",
-    "prometheus_client",
-    "pydantic",
-    "pydantic_settings",
-    "starlette",
-    "uvicorn",
-)
 _LIMITS = "Limits"
 _OWN = "Without it: PAIRSCORE_{name}, else {default}."
 
@@ -119,11 +110,8 @@ def serve(
         "budget": budget,
         "log_level": log_level.lower() if log_level is not None else None,
     }
-    try:
-        from pairscore.service.server import serve as serve_forever
-        from pairscore.service.settings import ServiceSettings
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _SERVICE_PACKAGES:
-            raise
-        raise MissingExtraError(feature="The HTTP service", extra="serve") from error
+    # Here, because only this verb needs the service; its package names the extra if that is missing.
+    from pairscore.service.server import serve as serve_forever
+    from pairscore.service.settings import ServiceSettings
+
     serve_forever(ServiceSettings(**given))

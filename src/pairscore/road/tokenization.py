@@ -137,11 +137,6 @@ class PairTokenizer:
         """Tokens of a pair, special tokens included."""
         return self._max_length
 
-    @property
-    def template(self) -> Template:
-        """How two texts are joined."""
-        return self._template
-
     def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
         """Tokenize pairs, cutting documents that are too long.
 

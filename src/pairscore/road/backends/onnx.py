@@ -12,7 +12,13 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
-from pairscore.errors import BackendError, ClosedError, ModelCorruptError, OutOfMemoryError
+from pairscore.errors import (
+    BackendError,
+    ClosedError,
+    ModelCorruptError,
+    ModelUnsupportedError,
+    OutOfMemoryError,
+)
 from pairscore.values import Batch, FloatArray
 
 __all__ = ["OnnxBackend"]
@@ -33,6 +39,8 @@ _MEMORY_WORDS = ("bad_alloc", "bad allocation", "failed to allocate", "out of me
 # ONNX Runtime's fused Skip-LayerNormalization is slower on a CPU than an Add and a LayerNormalization.
 _SLOWER_FUSIONS = ["SkipLayerNormFusion"]
 _QUIET = 3
+# What a batch can feed; a model takes some of these.
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class OnnxBackend:
@@ -52,6 +60,12 @@ class OnnxBackend:
                 "copy or download the model again"
             ) from error
         self._inputs = tuple(node.name for node in self._session.get_inputs())
+        strangers = sorted(set(self._inputs) - set(_INPUTS))
+        if strangers:
+            raise ModelUnsupportedError(
+                f"{weights} wants the inputs {', '.join(strangers)}; known are {', '.join(_INPUTS)}: "
+                "export it for sequence classification"
+            )
         self._output = self._session.get_outputs()[0].name
 
     @property
@@ -63,11 +77,7 @@ class OnnxBackend:
         """The logits of one micro-batch, shape (num_pairs,), float32."""
         if self._session is None:
             raise ClosedError("this model was closed; make a new CrossEncoder")
-        given = {
-            "input_ids": batch.ids,
-            "attention_mask": batch.attention_mask,
-            "token_type_ids": batch.type_ids,
-        }
+        given = dict(zip(_INPUTS, (batch.ids, batch.attention_mask, batch.type_ids), strict=True))
         feed = {name: given[name] for name in self._inputs}
         try:
             (logits,) = self._session.run([self._output], feed)

@@ -17,8 +17,8 @@ ROOT = Path(pairscore.__file__).parent
 ROWS = [
     {"cli", "__main__"},
     {"service"},
-    {"cross_encoder"},
-    {"road"},
+    {"cross_encoder", "engine"},
+    {"road", "cache"},
     {"models"},
     {"values", "config"},
     {"errors"},
@@ -31,6 +31,12 @@ HOMES = {
     "pydantic": {"service"},
     "pydantic_settings": {"service"},
     "prometheus_client": {"service"},
+    "pythonjsonlogger": {"service"},
+    "opentelemetry": {"service"},
+    "tomlkit": {"service"},
+    "platformdirs": {"service"},
+    "cachetools": {"cache"},
+    "redis": {"cache"},
     "typer": {"cli"},
     "click": {"cli"},
     "pyarrow": {"cli"},
@@ -43,6 +49,7 @@ HOMES = {
 }
 # The only broad excepts, each with its reason.
 BROAD = {
+    "engine/workers.py": "the worker's door: whatever a model raises ends its callers, not the thread",
     "road/tokenization.py": "the tokenizers library raises a bare Exception for a broken file",
     "service": "the HTTP door: an unknown error becomes a request id",
     "cli/main.py": "the command line's door: no user sees a traceback",

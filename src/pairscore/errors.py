@@ -18,7 +18,10 @@ The tree::
     │   └── ModelUnsupportedError     it is a model, but not one that scores pairs here
     ├── BackendError                  the model ran and failed
     │   ├── NonFiniteScoreError       it put out NaN or infinity
-    │   └── OutOfMemoryError          there was no room even for one pair
+    │   ├── OutOfMemoryError          there was no room even for one pair
+    │   └── WorkerError               the thread that ran it died or hung, and was replaced
+    ├── OverloadError                 more waits already than the queue may hold
+    ├── DeadlineError                 it could not be scored in the time that was given
     ├── MissingExtraError             an optional dependency is not installed
     ├── SettingError                  an option has a value that makes no sense
     └── ClosedError                   used after it was closed
@@ -34,6 +37,7 @@ __all__ = [
     "BackendError",
     "ClosedError",
     "DataFileError",
+    "DeadlineError",
     "EmptyInputError",
     "InputError",
     "InputFileError",
@@ -47,10 +51,12 @@ __all__ = [
     "NonFiniteScoreError",
     "OutOfMemoryError",
     "OutputFileError",
+    "OverloadError",
     "PairError",
     "PairscoreError",
     "SettingError",
     "TextError",
+    "WorkerError",
 ]
 
 
@@ -139,6 +145,26 @@ class OutOfMemoryError(BackendError, MemoryError):
     """There was no memory even for a micro-batch of one pair."""
 
 
+class WorkerError(BackendError):
+    """The thread that ran the model died, or ran for too long; another one took its place."""
+
+
+class OverloadError(PairscoreError):
+    """More waits already than the queue may hold; nothing was started.
+
+    Attributes:
+        retry_after_s: seconds after which there is likely to be room.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineError(PairscoreError, TimeoutError):
+    """It could not be scored in the time that was given; what had not begun was not started."""
+
+
 class MissingExtraError(PairscoreError, ImportError):
     """An optional dependency is not installed.
 
@@ -159,4 +185,4 @@ class SettingError(PairscoreError, ValueError):
 
 
 class ClosedError(PairscoreError, RuntimeError):
-    """A CrossEncoder was used after it was closed."""
+    """A CrossEncoder or an engine was used after it was closed, or while it was closing."""

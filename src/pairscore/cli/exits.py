@@ -12,6 +12,7 @@ code   when
 71     there was not enough memory
 73     the output cannot be written, or exists already
 74     reading or writing failed half-way
+75     there was too much to do, or too little time; try again
 78     the model or an optional dependency is not there or not usable
 130    stopped by Ctrl-C (143: by SIGTERM); what was done is kept
 141    whoever read the output went away, as `head` does
@@ -38,6 +39,7 @@ _DATA = 65
 _NO_INPUT = 66
 _UNAVAILABLE = 69
 _NO_OUTPUT = 73
+_TRY_AGAIN = 75
 _NOT_USABLE = 78
 
 EXIT_CODES: dict[type[errors.PairscoreError], int] = {
@@ -58,6 +60,9 @@ EXIT_CODES: dict[type[errors.PairscoreError], int] = {
     errors.BackendError: INTERNAL,
     errors.NonFiniteScoreError: INTERNAL,
     errors.OutOfMemoryError: NO_MEMORY,
+    errors.WorkerError: INTERNAL,
+    errors.OverloadError: _TRY_AGAIN,
+    errors.DeadlineError: _TRY_AGAIN,
     errors.MissingExtraError: _NOT_USABLE,
     errors.SettingError: _USAGE,
     errors.ClosedError: INTERNAL,
@@ -70,7 +75,8 @@ HELP = """Exit codes:
   2   wrong option or argument      71  out of memory
   65  data that cannot be scored    73  output cannot be written
   66  input file missing            74  reading or writing failed
-  69  model not here, and offline   78  model or extra not usable
+  69  model not here, and offline   75  too busy or too late, try again
+                                    78  model or extra not usable
   130 stopped by Ctrl-C (143 by SIGTERM); what was done is kept"""
 
 

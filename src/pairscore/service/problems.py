@@ -19,6 +19,7 @@ from pairscore.errors import (
     BackendError,
     ClosedError,
     DataFileError,
+    DeadlineError,
     EmptyInputError,
     InputError,
     InputFileError,
@@ -32,10 +33,12 @@ from pairscore.errors import (
     NonFiniteScoreError,
     OutOfMemoryError,
     OutputFileError,
+    OverloadError,
     PairError,
     PairscoreError,
     SettingError,
     TextError,
+    WorkerError,
 )
 
 __all__ = [
@@ -61,6 +64,8 @@ Details: TypeAlias = Sequence[tuple[str, str]]
 _UNPROCESSABLE = 422
 _SERVER_ERROR = 500
 _UNAVAILABLE = 503
+_TOO_MANY = 429
+_TOO_LATE = 504
 _METHOD_NOT_ALLOWED = 405
 _NOT_FOUND = 404
 
@@ -82,6 +87,9 @@ STATUS: Final[dict[type[PairscoreError], int]] = {
     BackendError: _SERVER_ERROR,
     NonFiniteScoreError: _SERVER_ERROR,
     OutOfMemoryError: _UNAVAILABLE,
+    WorkerError: _UNAVAILABLE,
+    OverloadError: _TOO_MANY,
+    DeadlineError: _TOO_LATE,
     MissingExtraError: _SERVER_ERROR,
     SettingError: _SERVER_ERROR,
     ClosedError: _UNAVAILABLE,

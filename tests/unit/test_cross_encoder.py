@@ -230,7 +230,7 @@ def test_a_failing_model_fails_the_call_and_the_next_call_works() -> None:
     with CrossEncoder(backend=backend, num_workers=1) as model:
         with pytest.raises(BackendError, match="broken"):
             model.predict([("a", "b")] * 20, batch_size=1)
-        backend._error = None
+        backend.error = None
         assert np.isfinite(model.predict([("a", "a")])).all()
         # With one worker the second call would wait behind whatever the first one had left.
         assert backend.num_runs < 20
@@ -240,7 +240,7 @@ def test_a_backend_that_gives_too_few_logits_is_an_error() -> None:
     """A wrong count is never spread over the pairs."""
 
     class Short(FakeBackend):
-        def run(self, batch: Batch) -> Any:
+        def run(self, batch: Batch, *, num_threads: int = 1) -> Any:
             return super().run(batch)[:-1]
 
     with CrossEncoder(backend=Short()) as model, pytest.raises(BackendError, match="logits for"):

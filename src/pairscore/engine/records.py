@@ -18,8 +18,10 @@ __all__ = [
     "Timing",
 ]
 
-Outcome: TypeAlias = Literal["ok", "error", "cancelled", "overload", "deadline", "closed"]
-"""How a request ended; each one ends exactly once."""
+Outcome: TypeAlias = Literal[
+    "ok", "invalid", "error", "cancelled", "overload", "deadline", "closed"
+]
+"""How a request ended; each one ends exactly once. ``invalid``: a text that cannot be scored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

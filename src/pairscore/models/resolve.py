@@ -38,6 +38,7 @@ class ModelFiles:
         weights: the ONNX file.
         source: where the folder came from.
         revision: the commit of the hub's repository, or the manifest's revision; None if unknown.
+        known_sha256: of the weights, as the manifest says and as was verified; None without a manifest.
     """
 
     name: str
@@ -45,6 +46,12 @@ class ModelFiles:
     weights: Path
     source: Literal["bundled", "folder", "hub"]
     revision: str | None
+    known_sha256: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of the weights; computed now if the manifest does not say it."""
+        return self.known_sha256 or file_sha256(self.weights)
 
 
 def resolve(
@@ -108,7 +115,8 @@ def _local(
                 folder=folder,
                 weights=folder / place,
                 source=source,
-                revision=revision or manifest.get("revision"),
+                revision=revision or manifest.revision,
+                known_sha256=manifest.sha256s.get(place),
             )
     raise ModelUnsupportedError(
         f"{folder} holds no {' or '.join(_ONNX_PLACES)}; export the model to ONNX first, for example "
@@ -116,23 +124,29 @@ def _local(
     )
 
 
-def _verify(folder: Path, *, required: bool) -> dict[str, str]:
-    """Compare each file with the manifest's sha256; returns the manifest's own facts."""
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    revision: str | None
+    sha256s: dict[str, str]
+
+
+def _verify(folder: Path, *, required: bool) -> _Manifest:
+    """Compare each file with the manifest's sha256; returns what the manifest says."""
     path = folder / MANIFEST
     if not path.is_file():
         if required:
             raise ModelCorruptError(f"{path} is missing; reinstall pairscore to restore the model")
-        return {}
+        return _Manifest(None, {})
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        files = dict(manifest["files"])
+        files = {str(name): str(sha256) for name, sha256 in dict(manifest["files"]).items()}
     except (ValueError, KeyError, TypeError) as error:
         raise ModelCorruptError(
             f"{path} is not a readable manifest ({error}); restore the model's folder"
         ) from error
     for name, expected in files.items():
-        _verify_file(folder / name, str(expected))
-    return {"revision": manifest["revision"]} if manifest.get("revision") else {}
+        _verify_file(folder / name, expected)
+    return _Manifest(manifest.get("revision") or None, files)
 
 
 def _verify_file(path: Path, expected: str) -> None:

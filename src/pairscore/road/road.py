@@ -6,6 +6,7 @@ A driver (`cross_encoder`, later an engine for many callers) knows these three v
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -14,7 +15,7 @@ import numpy as np
 from pairscore.config import RoadConfig
 from pairscore.errors import BackendError, NonFiniteScoreError, SettingError
 from pairscore.models.card import Card, read_card
-from pairscore.models.resolve import resolve
+from pairscore.models.resolve import ModelFiles, resolve
 from pairscore.road.backends.base import Backend
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.planning import Plan, plan
@@ -30,8 +31,15 @@ class Road:
     """One model, ready to score: thread-safe, because nothing in it changes after it is made."""
 
     def __init__(
-        self, *, card: Card, tokenizer: PairTokenizer, backend: Backend, config: RoadConfig
+        self,
+        *,
+        files: ModelFiles,
+        card: Card,
+        tokenizer: PairTokenizer,
+        backend: Backend,
+        config: RoadConfig,
     ) -> None:
+        self._files = files
         self.card = card
         self.config = config
         self._tokenizer = tokenizer
@@ -41,6 +49,11 @@ class Road:
     def backend_name(self) -> str:
         """The name of the backend that runs the model."""
         return self._backend.name
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """The sha256 of the weights; a large file without a manifest takes seconds the first time."""
+        return self._files.sha256
 
     @property
     def max_length(self) -> int:
@@ -56,15 +69,17 @@ class Road:
         lengths = [pair.num_tokens for pair in encoded]
         return plan(lengths, budget=self.config.budget, max_pairs=max_pairs)
 
-    def run(self, encoded: Sequence[Encoded], positions: IntArray) -> FloatArray:
-        """The logits of the pairs at these positions, as one micro-batch.
+    def run(
+        self, encoded: Sequence[Encoded], positions: IntArray, *, num_threads: int = 1
+    ) -> FloatArray:
+        """The logits of the pairs at these positions, as one micro-batch on `num_threads` threads.
 
         Raises:
             BackendError: the model failed, or answered with the wrong number of logits.
             NonFiniteScoreError: it put out NaN or infinity.
         """
         batch = _pad([encoded[i] for i in positions], pad_id=self.card.pad_id)
-        logits = self._backend.run(batch)
+        logits = self._backend.run(batch, num_threads=num_threads)
         if logits.shape != (len(positions),):
             raise BackendError(
                 f"the {self._backend.name} backend gave {logits.shape} logits for {len(positions)} pairs"
@@ -103,7 +118,7 @@ def open_road(
         files.folder / "tokenizer.json", max_length=card.max_length, config=settings
     )
     runner = _named_backend(backend, files.weights) if isinstance(backend, str) else backend
-    return Road(card=card, tokenizer=tokenizer, backend=runner, config=settings)
+    return Road(files=files, card=card, tokenizer=tokenizer, backend=runner, config=settings)
 
 
 def _named_backend(name: str, weights: Path) -> Backend:

@@ -17,10 +17,14 @@ class Backend(Protocol):
         """A short name for reports, such as ``onnx``."""
         ...
 
-    def run(self, batch: Batch) -> FloatArray:
+    def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
         """The logits of one micro-batch, shape (num_pairs,), float32.
 
         Many threads may call at once. A row's logit depends on that row alone.
+
+        Args:
+            batch: the micro-batch.
+            num_threads: threads that may work on it, at most; more than one when the machine is idle.
 
         Raises:
             BackendError: the model failed.

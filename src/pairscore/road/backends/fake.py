@@ -6,10 +6,12 @@ So a document that repeats the query wins, the same pair always scores the same,
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
 
+from pairscore.errors import OutOfMemoryError
 from pairscore.values import Batch, FloatArray, IntArray
 
 __all__ = ["FakeBackend"]
@@ -18,25 +20,41 @@ _REACH = 8.0
 
 
 class FakeBackend:
-    """Scores by overlap of tokens, and fails on demand.
+    """Scores by overlap of tokens, and fails on demand; what it does may be changed while it runs.
 
-    Args:
+    Attributes:
         delay_s: seconds that each micro-batch takes.
-        error: raised by every run, if given.
+        error: raised by every run, if given; a `BaseException` that is no `Exception` ends the thread.
         logit: the logit of every pair, if given; NaN is allowed, to see it refused.
+        poison: a token id; a pair that holds it gets NaN.
+        num_missing: logits that each run leaves out.
+        max_tokens: padded tokens beyond which a run says that memory ran out.
+        gate: an event that each run waits for, if given: a run hangs until it is set.
+        num_runs: runs so far.
+        batches: shape of each micro-batch so far, (num_pairs, longest), and the threads it was given.
+        closed: whether it was closed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each way to fail
         self,
         *,
         delay_s: float = 0.0,
-        error: Exception | None = None,
+        error: BaseException | None = None,
         logit: float | None = None,
+        poison: int | None = None,
+        num_missing: int = 0,
+        max_tokens: int | None = None,
+        gate: threading.Event | None = None,
     ) -> None:
-        self._delay_s = delay_s
-        self._error = error
-        self._logit = logit
+        self.delay_s = delay_s
+        self.error = error
+        self.logit = logit
+        self.poison = poison
+        self.num_missing = num_missing
+        self.max_tokens = max_tokens
+        self.gate = gate
         self.num_runs = 0
+        self.batches: list[tuple[int, int, int]] = []
         self.closed = False
 
     @property
@@ -44,17 +62,28 @@ class FakeBackend:
         """``fake``."""
         return "fake"
 
-    def run(self, batch: Batch) -> FloatArray:
+    def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
         """The logits of one micro-batch, shape (num_pairs,), float32."""
         self.num_runs += 1
-        if self._delay_s:
-            time.sleep(self._delay_s)
-        if self._error is not None:
-            raise self._error
-        if self._logit is not None:
-            return np.full(batch.num_pairs, self._logit, dtype=np.float32)
+        self.batches.append((*batch.ids.shape, num_threads))
+        if self.gate is not None:
+            self.gate.wait()
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        if self.error is not None:
+            raise self.error
+        if self.max_tokens is not None and batch.ids.size > self.max_tokens:
+            raise OutOfMemoryError(f"a micro-batch of {batch.ids.size} tokens is too much")
+        return self._logits(batch)[: batch.num_pairs - self.num_missing]
+
+    def _logits(self, batch: Batch) -> FloatArray:
+        if self.logit is not None:
+            return np.full(batch.num_pairs, self.logit, dtype=np.float32)
         rows = zip(batch.ids, batch.attention_mask, batch.type_ids, strict=True)
-        return np.asarray([_overlap(*row) for row in rows], dtype=np.float32)
+        logits = np.asarray([_overlap(*row) for row in rows], dtype=np.float32)
+        if self.poison is not None:
+            logits[(batch.ids == self.poison).any(axis=1)] = np.nan
+        return logits
 
     def close(self) -> None:
         """Remember that it was closed."""

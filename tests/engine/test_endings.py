@@ -1,0 +1,517 @@
+"""No caller waits for ever: each way to end, and that everybody who waits is told."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from pairscore.errors import (
+    BackendError,
+    ClosedError,
+    DeadlineError,
+    EmptyInputError,
+    NonFiniteScoreError,
+    OutOfMemoryError,
+    OverloadError,
+    PairError,
+    SettingError,
+    WorkerError,
+)
+from pairscore.road.backends.fake import FakeBackend
+
+PAIRS = [("red fox", f"a fox number {i}") for i in range(6)]
+
+
+class Gate:
+    """A backend that hangs until it is opened; closed on purpose after the engine has started."""
+
+    def __init__(self) -> None:
+        self.backend = FakeBackend()
+        self.event = threading.Event()
+
+    def close(self) -> None:
+        self.event.clear()
+        self.backend.gate = self.event
+
+    def open(self) -> None:
+        self.event.set()
+
+    async def entered(self) -> None:
+        """Wait until a micro-batch is in the model."""
+        before = self.backend.num_runs
+        while self.backend.num_runs == before:
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+def gate() -> Any:
+    """A gate that is open again at the end, so that no thread is left hanging."""
+    made = Gate()
+    yield made
+    made.open()
+
+
+async def _ends(tasks: list[asyncio.Task[Any]]) -> list[Any]:
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _many(engine: Any, count: int = 5, **options: Any) -> list[asyncio.Task[Any]]:
+    """Requests of their own pairs, and all of one pair that they share."""
+    return [
+        asyncio.create_task(engine.score([("shared", "pair"), (f"q{i}", f"d{i}")], **options))
+        for i in range(count)
+    ]
+
+
+def test_success(run, engine_of, witness) -> None:
+    """Every request is answered, in the order of its pairs."""
+
+    async def main() -> None:
+        async with engine_of(observer=witness) as engine:
+            answers = await asyncio.gather(*_many(engine))
+            assert all(len(answer.scores) == 2 for answer in answers)
+            assert engine.state().num_requests == engine.state().queue_tokens == 0
+
+    run(main())
+    assert witness.outcomes == ["ok"] * 5
+
+
+@pytest.mark.parametrize("error", [BackendError("broken"), RuntimeError("broken"), KeyError("x")])
+def test_an_error_in_the_model(run, engine_of, witness, error: Exception) -> None:
+    """Everybody gets the model's error, and the engine lives on."""
+
+    async def main() -> None:
+        backend = FakeBackend()
+        async with engine_of(backend, observer=witness) as engine:
+            backend.error = error
+            ends = await _ends(_many(engine))
+            assert {type(end) for end in ends} == {type(error)}
+            backend.error = None
+            assert len((await engine.score(PAIRS)).scores) == 6
+            assert engine.state().queue_tokens == 0
+
+    run(main())
+    assert witness.outcomes == ["error"] * 5 + ["ok"]
+    assert witness.replacements == []
+
+
+def test_a_number_that_is_not_finite(run, engine_of) -> None:
+    """NaN ends in an error, never in a score."""
+
+    async def main() -> None:
+        backend = FakeBackend()
+        async with engine_of(backend) as engine:
+            backend.logit = math.nan
+            with pytest.raises(NonFiniteScoreError):
+                await engine.score(PAIRS)
+
+    run(main())
+
+
+def test_a_poisonous_pair_harms_only_its_own_request(run, engine_of, gate) -> None:
+    """When requests share a micro-batch and one pair gives NaN, the others are answered."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, num_workers=1) as engine:
+            token = int(engine.road.encode([("x", "poison")])[0].ids[-2])
+            gate.close()
+            first = asyncio.create_task(engine.score([("holds", "the worker")]))
+            await gate.entered()
+            good = asyncio.create_task(engine.score([("q", "water")]))
+            bad = asyncio.create_task(engine.score([("q", "poison")]))
+            while engine.state().waiting_pairs < 2:
+                await asyncio.sleep(0.002)
+            gate.backend.poison = token
+            gate.open()
+            assert len((await good).scores) == 1
+            with pytest.raises(NonFiniteScoreError):
+                await bad
+            await first
+            assert (2, 5, 1) in gate.backend.batches
+
+    run(main())
+
+
+@pytest.mark.parametrize("num_missing", [1, 6])
+def test_a_wrong_number_of_logits(run, engine_of, num_missing: int) -> None:
+    """A backend that loses a logit is an error, not a shifted score."""
+
+    async def main() -> None:
+        backend = FakeBackend()
+        async with engine_of(backend) as engine:
+            backend.num_missing = num_missing
+            with pytest.raises(BackendError, match="logits for"):
+                await engine.score(PAIRS)
+
+    run(main())
+
+
+def test_out_of_memory_splits_down_to_one_pair(run, engine_of, witness) -> None:
+    """A micro-batch that does not fit is halved until it does; the answer is complete."""
+
+    async def main() -> None:
+        backend = FakeBackend()
+        async with engine_of(backend, observer=witness) as engine:
+            whole = await engine.score(PAIRS)
+            backend.max_tokens = 12
+            split = await engine.score(PAIRS)
+            assert split.scores.logits.tolist() == whole.scores.logits.tolist()
+
+    run(main())
+    assert witness.num_splits >= 3
+    assert witness.outcomes == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("raised", [None, MemoryError("bad")])
+def test_out_of_memory_on_one_pair(run, engine_of, raised: MemoryError | None) -> None:
+    """What does not fit alone is an error for those who wanted it, and for nobody else."""
+
+    async def main() -> None:
+        backend = FakeBackend()
+        async with engine_of(backend) as engine:
+            backend.max_tokens, backend.error = 12, raised
+            ends = await _ends(
+                [
+                    asyncio.create_task(engine.score([("short", "one")])),
+                    asyncio.create_task(engine.score([("long", "word " * 30)])),
+                ]
+            )
+            assert isinstance(ends[1], OutOfMemoryError)
+            assert isinstance(ends[0], OutOfMemoryError) == (raised is not None)
+            assert engine.state().queue_tokens == 0
+
+    run(main())
+
+
+def test_cancel_frees_what_has_not_begun(run, engine_of, gate, witness) -> None:
+    """A caller that goes away leaves no work behind, but for what another one wants too."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, num_workers=1, budget=8, observer=witness) as engine:
+            gate.close()
+            running = asyncio.create_task(engine.score([("runs", "now")]))
+            await gate.entered()
+            leaving = asyncio.create_task(engine.score([*PAIRS, ("both", "want this")]))
+            staying = asyncio.create_task(engine.score([("both", "want this")]))
+            while engine.state().waiting_pairs < 7:
+                await asyncio.sleep(0.002)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            assert engine.state().waiting_pairs == 1
+            runs = gate.backend.num_runs
+            gate.open()
+            await asyncio.gather(running, staying)
+            assert gate.backend.num_runs == runs + 1
+
+    run(main())
+    assert sorted(witness.outcomes) == ["cancelled", "ok", "ok"]
+
+
+def test_cancel_while_it_runs(run, engine_of, gate) -> None:
+    """The micro-batch is not interrupted, nobody is told its scores, and nothing is left."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend) as engine:
+            gate.close()
+            task = asyncio.create_task(engine.score(PAIRS))
+            await gate.entered()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            gate.open()
+            while engine.state().queue_tokens:
+                await asyncio.sleep(0.002)
+            assert len((await engine.score(PAIRS)).scores) == 6
+
+    run(main())
+
+
+def test_overload_refuses_at_once(run, engine_of, gate, witness) -> None:
+    """A full queue says so, with its limit and when to come back; what was admitted is answered."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, max_queue_tokens=60, observer=witness) as engine:
+            gate.close()
+            admitted = asyncio.create_task(engine.score(PAIRS))
+            await gate.entered()
+            with pytest.raises(OverloadError, match="the limit is 60") as refused:
+                await engine.score([("another", "request " * 20)])
+            assert 1.0 <= refused.value.retry_after_s <= 60.0
+            gate.open()
+            await admitted
+            assert len((await engine.score(PAIRS)).scores) == 6
+
+    run(main())
+    assert witness.outcomes == ["overload", "ok", "ok"]
+
+
+def test_a_large_request_may_come_to_an_empty_queue(run, engine_of) -> None:
+    """However small the queue, a request that comes alone is answered whole."""
+
+    async def main() -> None:
+        async with engine_of(max_queue_tokens=1) as engine:
+            assert len((await engine.score([("q", f"d{i}") for i in range(300)])).scores) == 300
+
+    run(main())
+
+
+def test_what_is_being_tokenized_counts(run, engine_of, gate) -> None:
+    """Requests that come together cannot all slip in before the first one is tokenized."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, max_queue_tokens=100) as engine:
+            gate.close()
+            tasks = [
+                asyncio.create_task(engine.score([(f"q{i}", "word " * 60)])) for i in range(50)
+            ]
+            await gate.entered()
+            await asyncio.sleep(0)
+            refused = sum(task.done() for task in tasks)
+            gate.open()
+            ends = await _ends(tasks)
+            assert refused == sum(isinstance(end, OverloadError) for end in ends) >= 47
+
+    run(main())
+
+
+def test_a_deadline_ends_the_wait(run, engine_of, gate, witness) -> None:
+    """At its deadline a request ends, though the model hangs."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, observer=witness) as engine:
+            gate.close()
+            ends = await _ends(_many(engine, deadline_s=0.05))
+            assert {type(end) for end in ends} == {DeadlineError}
+            assert "0.05 s" in str(ends[0])
+            gate.open()
+
+    run(main())
+    assert witness.outcomes == ["deadline"] * 5
+
+
+def test_work_that_cannot_finish_is_not_started(run, engine_of, gate) -> None:
+    """Its turn comes when too little time is left: it is refused then and never run."""
+
+    async def main() -> None:
+        backend = gate.backend
+        backend.delay_s = 0.1
+        async with engine_of(backend, num_workers=1, budget=10) as engine:
+            await engine.score([("some", "pairs"), ("to learn", "the speed")])
+            runs = backend.num_runs
+            begin = time.monotonic()
+            with pytest.raises(DeadlineError, match="not started"):
+                await engine.score(PAIRS, deadline_s=0.2)
+            assert time.monotonic() - begin < 0.2
+            assert backend.num_runs == runs
+
+    run(main())
+
+
+def test_the_configs_deadline_is_the_default(run, engine_of, gate) -> None:
+    """A request that brings no deadline gets the engine's."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, timeout_s=0.05) as engine:
+            gate.close()
+            with pytest.raises(DeadlineError):
+                await engine.score(PAIRS)
+            gate.open()
+
+    run(main())
+
+
+def test_shutdown_finishes_what_was_admitted(run, engine_of, gate, witness) -> None:
+    """New requests are refused, waiting ones are answered."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, num_workers=1, budget=8, observer=witness) as engine:
+            gate.close()
+            tasks = _many(engine)
+            await gate.entered()
+            closing = asyncio.create_task(engine.close())
+            await asyncio.sleep(0)
+            with pytest.raises(ClosedError):
+                await engine.score(PAIRS)
+            assert not engine.state().running
+            gate.open()
+            await closing
+            assert all(len(task.result().scores) == 2 for task in tasks)
+
+    run(main())
+    assert sorted(witness.outcomes) == ["closed"] + ["ok"] * 5
+
+
+def test_shutdown_ends_what_it_cannot_finish(run, engine_of, gate) -> None:
+    """After the grace period whoever still waits is told; a hung model does not keep us."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, grace_s=0.05) as engine:
+            gate.close()
+            tasks = _many(engine)
+            await gate.entered()
+            closing = asyncio.create_task(engine.close())
+            ends = await _ends(tasks)
+            assert {type(end) for end in ends} == {ClosedError}
+            gate.open()
+            await closing
+
+    run(main())
+
+
+def test_a_closed_engine_refuses(run, engine_of) -> None:
+    """After the end, and a second close does nothing."""
+
+    async def main() -> None:
+        async with engine_of() as engine:
+            await engine.close()
+            await engine.close()
+            with pytest.raises(ClosedError):
+                await engine.score(PAIRS)
+
+    run(main())
+
+
+class Death(BaseException):
+    """What no worker survives."""
+
+
+def test_a_worker_that_dies_is_replaced(run, engine_of, witness, caplog) -> None:
+    """Its callers get an error; the next request is answered, by as many workers as before."""
+
+    async def main() -> None:
+        backend = FakeBackend()
+        async with engine_of(backend, observer=witness) as engine:
+            backend.error = Death()
+            ends = await _ends(_many(engine, 3))
+            assert {type(end) for end in ends} == {WorkerError}
+            backend.error = None
+            assert len((await engine.score(PAIRS)).scores) == 6
+            assert engine.state().num_workers == 2
+
+    run(main())
+    assert set(witness.replacements) == {"died"}
+    assert "a worker died" in caplog.text
+
+
+def test_readiness_waits_for_the_canary_after_a_death(run, engine_of) -> None:
+    """Between a death and the next right score nothing is believed; then all is well again."""
+
+    async def main() -> None:
+        backend = FakeBackend()
+        async with engine_of(backend) as engine:
+            assert engine.state().canary_age_s < 30
+            backend.error = Death()
+            with pytest.raises(WorkerError):
+                await engine.score(PAIRS)
+            await asyncio.sleep(0)
+            while engine.state().canary_age_s < 1e9:
+                await asyncio.sleep(0.001)
+            backend.error = None
+            engine._look_now.set()
+            while engine.state().canary_age_s > 30:
+                await asyncio.sleep(0.002)
+
+    run(main())
+
+
+def test_a_worker_that_hangs_is_replaced(run, engine_of, gate, witness) -> None:
+    """Its callers get an error after the time a run may take, and another worker goes on."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, run_timeout_s=0.2, observer=witness) as engine:
+            gate.close()
+            tasks = _many(engine, 3)
+            await gate.entered()
+            gate.backend.gate = None
+            ends = await _ends(tasks)
+            assert {type(end) for end in ends} == {WorkerError}
+            assert len((await engine.score(PAIRS)).scores) == 6
+            assert engine.state().num_workers == 2
+            gate.open()
+
+    run(main())
+    assert witness.replacements == ["hung"]
+
+
+def test_a_hung_worker_that_comes_back_is_not_heard(run, engine_of, gate) -> None:
+    """Its late logits reach nobody, not even those who asked for the same pair again."""
+
+    async def main() -> None:
+        async with engine_of(gate.backend, run_timeout_s=0.2) as engine:
+            gate.close()
+            task = asyncio.create_task(engine.score([("same", "pair")]))
+            await gate.entered()
+            gate.backend.gate = None
+            with pytest.raises(WorkerError):
+                await task
+            again = await engine.score([("same", "pair")])
+            gate.backend.logit = 99.0
+            gate.open()
+            await asyncio.sleep(0.05)
+            assert (await engine.score([("same", "pair")])).scores.logits[0] == 99.0
+            assert again.scores.logits[0] != 99.0
+            assert engine.state().queue_tokens == 0
+
+    run(main())
+
+
+def test_a_model_that_cannot_score_ends_the_start(run, engine_of) -> None:
+    """The canary is scored before anybody is let in."""
+
+    async def main() -> None:
+        with pytest.raises(BackendError, match="broken"):
+            async with engine_of(FakeBackend(error=BackendError("broken"))):
+                pytest.fail("it started")
+
+    run(main())
+
+
+def test_a_model_that_changes_its_mind_is_found_out(run, engine_of, caplog) -> None:
+    """The canary's score must not change; until it is right again its age grows."""
+
+    async def main() -> None:
+        backend = FakeBackend()
+        async with engine_of(backend, canary_interval_s=0.02) as engine:
+            backend.logit = 1.0
+            before = engine.state().canary_age_s
+            await asyncio.sleep(0.1)
+            assert engine.state().canary_age_s > max(before, 0.05)
+            backend.logit = None
+            while engine.state().canary_age_s > 0.05:
+                await asyncio.sleep(0.002)
+
+    run(main())
+    assert "scored the canary" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error"), [([], EmptyInputError), ([("a",)], PairError), ("ab", PairError)]
+)
+def test_what_is_no_pair(run, engine_of, witness, pairs: Any, error: type[Exception]) -> None:
+    """Wrong input is refused before it is admitted."""
+
+    async def main() -> None:
+        async with engine_of(observer=witness) as engine:
+            with pytest.raises(error):
+                await engine.score(pairs)
+
+    run(main())
+    assert witness.outcomes == ["invalid"]
+
+
+@pytest.mark.parametrize("deadline_s", [0, -1.0, math.nan])
+def test_a_deadline_that_makes_no_sense(run, engine_of, deadline_s: float) -> None:
+    """Zero, the past and no number."""
+
+    async def main() -> None:
+        async with engine_of() as engine:
+            with pytest.raises(SettingError, match="deadline_s"):
+                await engine.score(PAIRS, deadline_s=deadline_s)
+
+    run(main())

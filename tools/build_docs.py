@@ -18,9 +18,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VERBS = ("", "score", "rank", "models", "serve")
+VERBS = (
+    *("", "score", "rank", "models"),
+    *("keys", "keys new", "keys list", "keys revoke"),
+    "serve",
+)
 BEGIN, END = "<!-- files: begin -->", "<!-- files: end -->"
-ROOMS = ("src", "tools", "benchmarks", "examples", "tests", "docs", ".")
+ROOMS = ("src", "tools", "benchmarks", "deploy", "examples", "tests", "docs", ".")
 # Files whose first line cannot speak for them.
 OTHERS = {
     ".ci/run": "what must pass before a change lands",
@@ -41,6 +45,10 @@ OTHERS = {
     "docs/decisions.md": "what was decided, and why",
     "docs/experiments.md": "what was tried, with numbers; failures too",
     "docs/http.md": "the HTTP service: routes, limits, errors",
+    "docs/keys.md": "API keys: make, serve, revoke, quotas, what is public",
+    "docs/observability.md": "what an operator sees: metrics, logs, traces, alerts",
+    "docs/deploy.md": "from a laptop to a cluster, and how to size it",
+    "deploy/grafana/pairscore.json": "the Grafana dashboard",
     "docs/openapi.json": "the service's OpenAPI file, generated",
     "docs/results.md": "speed, memory and accuracy, with the commands that give them",
     "examples/documents.txt": "the documents that `make demo` ranks",
@@ -73,7 +81,7 @@ def cli_page() -> str:
 
 
 def _help(verb: str) -> str:
-    command = [sys.executable, "-m", "pairscore", *([verb] if verb else []), "--help"]
+    command = [sys.executable, "-m", "pairscore", *verb.split(), "--help"]
     plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "100"}
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=kept | plain)

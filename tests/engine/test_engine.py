@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,10 @@ def test_coalesced_requests_keep_their_queries(run, engine_of) -> None:
         backend, gate = FakeBackend(), threading.Event()
         async with engine_of(backend, num_workers=1) as engine:
             backend.gate = gate
+            runs = backend.num_runs
             first = asyncio.create_task(engine.score([("holds", "the worker")]))
+            while backend.num_runs == runs:
+                await asyncio.sleep(0.002)
             tasks = [
                 asyncio.create_task(engine.score([(query, text) for text in documents]))
                 for query in documents
@@ -124,16 +128,20 @@ def test_equal_pairs_in_flight_run_once(run, engine_of) -> None:
         async with engine_of(backend, num_workers=1) as engine:
             backend.gate = gate
             rows = sum(batch[0] for batch in backend.batches)
+            runs = backend.num_runs
+            first = asyncio.create_task(engine.score([("holds", "the worker")]))
+            while backend.num_runs == runs:
+                await asyncio.sleep(0.002)
             tasks = [
                 asyncio.create_task(engine.score([("a", "b"), ("c", "d"), ("a", "b")]))
                 for _ in range(4)
             ]
-            while engine.state().num_requests < 4 or not engine.state().queue_tokens:
+            while len(engine._scheduler.tickets) < 5:
                 await asyncio.sleep(0.002)
-            await asyncio.sleep(0.05)
             gate.set()
             answers = await asyncio.gather(*tasks)
-            assert sum(batch[0] for batch in backend.batches) - rows == 2
+            await first
+            assert sum(batch[0] for batch in backend.batches) - rows == 3
             assert sorted(answer.num_shared for answer in answers) == [1, 4, 4, 4]
             assert len({tuple(answer.scores.logits.tolist()) for answer in answers}) == 1
 
@@ -162,13 +170,15 @@ def test_priority_goes_first(run, engine_of) -> None:
         backend, gate, order = FakeBackend(), threading.Event(), []
         async with engine_of(backend, num_workers=1, budget=8) as engine:
             backend.gate = gate
+            runs = backend.num_runs
 
             async def ask(name: str, priority: int) -> None:
                 await engine.score([(name, name)], priority=priority)
                 order.append(name)
 
             first = asyncio.create_task(ask("first", 0))
-            await asyncio.sleep(0.05)
+            while backend.num_runs == runs:
+                await asyncio.sleep(0.002)
             others = [asyncio.create_task(ask(f"p{p}", p)) for p in (3, 0, -1)]
             while engine.state().waiting_pairs < 3:
                 await asyncio.sleep(0.002)
@@ -239,6 +249,31 @@ def test_timing_adds_up(run, engine_of) -> None:
         assert min(parts) >= 0
         assert sum(parts) <= timing.total_s + 1e-3
         assert timing.inference_s >= 0.01
+
+
+def test_the_speed_is_that_of_full_micro_batches(run, engine_of) -> None:
+    """It is known after the start, and a short pair, whose time is not its tokens', does not change it."""
+
+    async def main() -> None:
+        async with engine_of(FakeBackend(delay_s=0.005)) as engine:
+            known = engine.state().tokens_per_s
+            assert known > 0
+            for i in range(20):
+                await engine.score([(f"q{i}", "short")])
+            assert engine.state().tokens_per_s == known
+
+    run(main())
+
+
+def test_the_detector_notices_a_blocked_loop(run) -> None:
+    """What guards the tests of this folder works."""
+
+    async def main() -> None:
+        await asyncio.sleep(0.05)
+        time.sleep(1.0)
+
+    with pytest.raises(AssertionError, match="the loop was blocked"):
+        run(main())
 
 
 def test_two_engines_share_a_road(run) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pairscore import CrossEncoder
 from pairscore.road.backends.fake import FakeBackend
+from pairscore.road.road import open_road
 from pairscore.service.app import create_app
 from pairscore.service.settings import ServiceSettings
 
@@ -24,8 +24,9 @@ def make_client() -> Iterator[MakeClient]:
     with ExitStack() as stack:
 
         def make(backend: Any = "fake", **settings: Any) -> TestClient:
-            encoder = stack.enter_context(CrossEncoder(backend=backend))
-            app = create_app(ServiceSettings(**settings), encoder=encoder)
+            road = open_road(backend=backend)
+            stack.callback(road.close)
+            app = create_app(ServiceSettings(**settings), road=road)
             return stack.enter_context(TestClient(app))
 
         yield make
@@ -40,7 +41,15 @@ def client(make_client: MakeClient) -> TestClient:
 @pytest.fixture
 def failing(make_client: MakeClient) -> Callable[[Exception], TestClient]:
     """An app whose model raises."""
-    return lambda error: make_client(FakeBackend(error=error))
+
+    def make(error: Exception) -> TestClient:
+        backend = FakeBackend()
+        client = make_client(backend)
+        # Only now, because a model that cannot score at all does not start.
+        backend.error = error
+        return client
+
+    return make
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-import pairscore.service.app as app_module
-from pairscore import CrossEncoder
-from pairscore.errors import ClosedError, ModelNotFoundError, ModelOfflineError, SettingError
+from pairscore.errors import ModelNotFoundError, ModelOfflineError, SettingError
 from pairscore.road.backends.fake import FakeBackend
+from pairscore.road.road import Road, open_road
+from pairscore.service import runtime
 from pairscore.service.app import create_app
 from pairscore.service.server import serve
 from pairscore.service.settings import ServiceSettings, option
@@ -27,13 +27,13 @@ def test_the_model_is_loaded_at_start_and_closed_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the app loads it closes; making the app loads nothing."""
-    made: list[CrossEncoder] = []
+    made: list[FakeBackend] = []
 
-    def load(settings: ServiceSettings) -> CrossEncoder:
-        made.append(CrossEncoder(backend="fake"))
-        return made[-1]
+    def load(settings: ServiceSettings) -> Road:
+        made.append(FakeBackend())
+        return open_road(backend=made[-1])
 
-    monkeypatch.setattr(app_module, "load_encoder", load)
+    monkeypatch.setattr(runtime, "_load", load)
     app = create_app(ServiceSettings())
     assert not made
 
@@ -42,18 +42,17 @@ def test_the_model_is_loaded_at_start_and_closed_at_the_end(
         assert client.get("/health").json()["model_loaded"] is True
         assert client.post("/score", json=PAIR).status_code == 200
 
-    with pytest.raises(ClosedError):
-        made[0].predict(("a", "b"))
+    assert made[0].closed
 
 
-def test_a_given_encoder_stays_open() -> None:
+def test_a_given_model_stays_open() -> None:
     """Who gives a model keeps it; the app can be started again with it."""
-    with CrossEncoder(backend="fake") as encoder:
-        app = create_app(ServiceSettings(), encoder=encoder)
-        for _ in range(2):
-            with TestClient(app) as client:
-                assert client.post("/score", json=PAIR).status_code == 200
-        encoder.predict(("a", "b"))
+    backend = FakeBackend()
+    app = create_app(ServiceSettings(), road=open_road(backend=backend))
+    for _ in range(2):
+        with TestClient(app) as client:
+            assert client.post("/score", json=PAIR).status_code == 200
+    assert not backend.closed
 
 
 def test_the_settings_reach_the_model(make_client: Any) -> None:
@@ -191,7 +190,10 @@ def test_the_documentation_is_whole(client: TestClient) -> None:
         assert name in schema["components"]["schemas"]
     for part in text.split('"#/components/schemas/')[1:]:
         assert part.partition('"')[0] in schema["components"]["schemas"]
-    assert set(schema["paths"]) == {"/score", "/score/batch", "/rerank", "/health", "/metrics"}
+    assert set(schema["paths"]) == {
+        *("/score", "/score/batch", "/rerank"),
+        *("/livez", "/readyz", "/health", "/info", "/metrics"),
+    }
     assert "PAIRSCORE_MAX_PAIRS" in schema["info"]["description"]
 
 
@@ -220,6 +222,8 @@ def _metrics(client: TestClient) -> dict[str, float]:
 
 def test_metrics_count_what_happened(client: TestClient) -> None:
     """Requests by route template and status, seconds, pairs, tokens and truncated pairs."""
+    # The canary was read already.
+    read_before = _metrics(client)["pairscore_tokens_total"]
     client.post("/score", json={"text_a": "a", "text_b": "word " * 2000})
     client.post("/rerank", json={"query": "q", "documents": ["d", "e"]})
     client.post("/rerank", json={})
@@ -235,12 +239,14 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
     assert numbers['pairscore_request_seconds_count{route="/rerank"}'] == 2
     assert numbers["pairscore_pairs_total"] == 3
     assert numbers["pairscore_truncated_pairs_total"] == 1
-    assert numbers["pairscore_tokens_total"] == 512 + 2 * 5
+    assert numbers["pairscore_tokens_total"] - read_before == 512 + 2 * 5
 
 
 def test_errors_are_counted(make_client: Any) -> None:
     """A failed request and a refused body count under their route."""
-    client = make_client(FakeBackend(error=RuntimeError("x")), max_body_bytes=1000)
+    backend = FakeBackend()
+    client = make_client(backend, max_body_bytes=1000)
+    backend.error = RuntimeError("x")
     client.post("/score", json=PAIR)
     client.post("/score", json={"text_a": "x" * 2000, "text_b": ""})
 

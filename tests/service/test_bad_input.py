@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from pairscore import CrossEncoder
 from pairscore.service.app import create_app
 from pairscore.service.settings import ServiceSettings
 
@@ -231,7 +230,7 @@ def test_all_faults_of_a_pair_are_listed(client: TestClient, problem) -> None:
         (b'{"\\ud800": "a"}', "surrogate"),
         (b'{"text_a": "a\x00", "text_b": "b"}', "not JSON"),
         (b"[" * 100_000, "not JSON"),
-        (b'{"pairs":' * 100_000, "not JSON"),
+        (b'{"pairs":' * 10_000, "not JSON"),
         (b'{"text_a": NaN, "text_b": "b"}', "nan"),
         (b'{"text_a": -Infinity, "text_b": "b"}', "inf"),
         (b'{"text_a": ' + b"9" * 4000 + b', "text_b": "b"}', "a number"),
@@ -309,12 +308,8 @@ _JSON = st.recursive(
 @pytest.fixture(scope="module")
 def shared_client() -> Any:
     """One app for all examples of a fuzz."""
-    with (
-        CrossEncoder(backend="fake") as encoder,
-        TestClient(
-            create_app(ServiceSettings(max_pairs=2, max_chars=6), encoder=encoder)
-        ) as client,
-    ):
+    app = create_app(ServiceSettings(backend="fake", max_pairs=2, max_chars=6))
+    with TestClient(app) as client:
         yield client
 
 

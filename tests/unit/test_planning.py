@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pairscore.road.planning import plan, restore
+from pairscore.road.planning import MAX_PADDING, plan, restore
 
 
 def test_longest_first_and_packed_by_padded_tokens() -> None:
@@ -14,6 +14,13 @@ def test_longest_first_and_packed_by_padded_tokens() -> None:
     assert [batch.tolist() for batch in made.batches] == [[1, 3], [2, 4, 0]]
     assert made.num_tokens == 231
     assert made.num_padded_tokens == 200 + 36
+
+
+def test_a_much_shorter_pair_is_not_padded() -> None:
+    """A micro-batch ends where the next pair would be padded by more than it costs to begin a new one."""
+    made = plan([100, 100 - MAX_PADDING, 99 - MAX_PADDING], budget=1000)
+
+    assert [batch.tolist() for batch in made.batches] == [[0, 1], [2]]
 
 
 def test_a_pair_over_the_budget_runs_alone() -> None:

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from pairscore import __version__
-from pairscore.cli import exits, models, output, rank, score, serve
+from pairscore.cli import exits, keys, models, output, rank, score, serve
 from pairscore.errors import PairscoreError
 
 __all__ = ["app", "run"]
@@ -120,6 +120,7 @@ def _options(
 app.command("score", help=score.HELP)(score.score)
 app.command("rank", help=rank.HELP)(rank.rank)
 app.command("models", help=models.HELP)(models.models)
+app.add_typer(keys.app, name="keys")
 app.command("serve", help=serve.HELP)(serve.serve)
 
 

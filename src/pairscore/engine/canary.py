@@ -9,7 +9,7 @@ from typing import Final
 from pairscore.errors import BackendError
 from pairscore.road.tokenization import Pair
 
-__all__ = ["PAIR", "PRIORITY", "Canary"]
+__all__ = ["PAIR", "PRIORITY", "Canary", "choir"]
 
 PAIR: Final[Pair] = ("is the canary alive?", "the canary is alive and sings")
 PRIORITY: Final = -1_000_000
@@ -17,6 +17,8 @@ PRIORITY: Final = -1_000_000
 
 # More than rounding can do, and less than damage does.
 _TOLERANCE: Final = 0.05
+# Tokens of a text as long as a passage.
+_VERSE: Final = 96
 
 
 class Canary:
@@ -49,3 +51,9 @@ class Canary:
     def doubt(self) -> None:
         """Something died; nothing is believed until the next song."""
         self._sang_s = -math.inf
+
+
+def choir(num_tokens: int) -> list[Pair]:
+    """Pairs that together have about so many tokens: what an engine warms up with."""
+    song = " la" * _VERSE
+    return [(f"canary {number}", song) for number in range(max(1, num_tokens // _VERSE))]

@@ -42,7 +42,7 @@ from pairscore.road.road import Road
 from pairscore.road.tokenization import Pair, check_pairs
 from pairscore.values import Encoded, FloatArray
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "outcome_of"]
 
 _log = logging.getLogger("pairscore.engine")
 
@@ -82,7 +82,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Start the workers, and score one pair, so that the first caller finds everything warm.
+        """Start the workers, and score some pairs, so that the first caller finds everything warm.
 
         Raises:
             BackendError: the model cannot score.
@@ -98,6 +98,7 @@ class Engine:
             run_batch=self._run_batch,
             events=self._delivery,
             num_workers=self.road.config.workers,
+            min_sample=self.road.config.budget // 4,
         )
         self._admission = Admission(
             max_tokens=self.config.max_queue_tokens,
@@ -111,6 +112,7 @@ class Engine:
         self._running = True
         try:
             await self._sing()
+            await self._warm_up()
         except BaseException:
             await self.close()
             raise
@@ -183,7 +185,7 @@ class Engine:
             answer = await self._in_time(check_pairs(pairs), timeout=timeout, priority=priority)
             outcome = "ok"
         except BaseException as error:
-            outcome = _outcome(error)
+            outcome = outcome_of(error)
             raise
         finally:
             self._observer.ended(outcome, answer=answer)
@@ -338,6 +340,16 @@ class Engine:
             if isinstance(result, Exception):
                 _log.error("the canary was not scored: %s: %s", type(result).__name__, result)
 
+    async def _warm_up(self) -> None:
+        """Let every worker run, so that memory is there and the speed is known."""
+        config = self.road.config
+        await self._in_time(
+            canary.choir(config.budget * config.workers),
+            timeout=self.config.run_timeout_s,
+            priority=canary.PRIORITY,
+            is_canary=True,
+        )
+
     async def _sing(self) -> None:
         """Score the canary.
 
@@ -364,7 +376,8 @@ def _closed() -> ClosedError:
     )
 
 
-def _outcome(error: BaseException) -> Outcome:
+def outcome_of(error: BaseException) -> Outcome:
+    """How a request ended that ended with this error."""
     kinds: tuple[tuple[type[BaseException], Outcome], ...] = (
         (InputError, "invalid"),
         (asyncio.CancelledError, "cancelled"),

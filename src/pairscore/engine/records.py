@@ -122,7 +122,7 @@ class EngineState:
         waiting_pairs: pairs that wait.
         stalled_s: seconds since a micro-batch ended or began, if anything waits; else 0.
         canary_age_s: seconds since a canary gave the right score; infinity before the first.
-        tokens_per_s: real tokens that were scored a second lately, of all workers together; 0 before the first.
+        tokens_per_s: padded tokens that all workers together run a second, lately; 0 before it is known.
     """
 
     running: bool

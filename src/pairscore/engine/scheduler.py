@@ -23,15 +23,13 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from pairscore.road.planning import MAX_PADDING
 from pairscore.values import Encoded, FloatArray
 
 __all__ = ["Choice", "Entry", "Missing", "Run", "Scheduler", "Ticket", "empty_logits"]
 
 Key: TypeAlias = tuple[str, str]
 
-# A pair with so many tokens less than its neighbour is padded rather than left for another micro-batch: beyond it the
-# padding costs more than a micro-batch of its own (measured: docs/experiments.md).
-_NEAR: Final = 16
 _MAX_GHOSTS: Final = 256
 
 
@@ -318,7 +316,7 @@ class Scheduler:
         for length in _outward(first.num_tokens):
             high, low = max(longest, length), min(shortest, length)
             room = self._budget // high - len(chosen)
-            if length not in self._by_length or high - low > _NEAR or room <= 0:
+            if length not in self._by_length or high - low > MAX_PADDING or room <= 0:
                 continue
             others = (entry for entry in self._by_length[length] if entry is not first)
             found = list(islice(others, room))
@@ -331,7 +329,7 @@ class Scheduler:
 def _outward(length: int) -> Iterator[int]:
     """A length and those around it, nearest first."""
     yield length
-    for distance in range(1, _NEAR + 1):
+    for distance in range(1, MAX_PADDING + 1):
         yield from (length - distance, length + distance)
 
 

@@ -80,16 +80,25 @@ class Workers:
         run_batch: runs the model.
         events: is told what happens.
         num_workers: how many threads.
+        min_sample: padded tokens from which on a micro-batch says something of the speed; of a smaller one
+            most of the time is not the tokens'.
     """
 
     def __init__(
-        self, scheduler: Scheduler, *, run_batch: RunBatch, events: Events, num_workers: int
+        self,
+        scheduler: Scheduler,
+        *,
+        run_batch: RunBatch,
+        events: Events,
+        num_workers: int,
+        min_sample: int = 1,
     ) -> None:
         self.condition = threading.Condition()
         self._scheduler = scheduler
         self._run_batch = run_batch
         self._events = events
         self._num_workers = num_workers
+        self._min_sample = min_sample
         self._workers: set[_Worker] = set()
         self._serial = itertools.count(1)
         self._closing = False
@@ -222,8 +231,9 @@ class Workers:
         if len(logits) != len(entries):
             raise BackendError(f"the model gave {len(logits)} logits for {len(entries)} pairs")
         run = Run(tuple(entries), num_threads)
-        mean, new = self._seconds_per_token, seconds * num_threads / run.num_padded_tokens
-        self._seconds_per_token = mean + _WEIGHT * (new - mean) if mean else new
+        if run.num_padded_tokens >= self._min_sample:
+            mean, new = self._seconds_per_token, seconds * num_threads / run.num_padded_tokens
+            self._seconds_per_token = mean + _WEIGHT * (new - mean) if mean else new
         self._events.ran(
             BatchReport(
                 num_pairs=len(entries),

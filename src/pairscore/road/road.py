@@ -6,6 +6,7 @@ A driver (`cross_encoder`, later an engine for many callers) knows these three v
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -91,6 +92,20 @@ class Road:
                 "or too coarsely quantized: verify the files, or use the float32 model"
             )
         return logits
+
+    def reconfigured(self, config: RoadConfig) -> Road:
+        """The same model, packed or spread over workers in another way; closing one closes both.
+
+        What decides a score, the maximum length and the truncation, stays as it was loaded.
+        """
+        kept = replace(self.config, budget=config.budget, num_workers=config.num_workers)
+        return Road(
+            files=self._files,
+            card=self.card,
+            tokenizer=self._tokenizer,
+            backend=self._backend,
+            config=kept,
+        )
 
     def close(self) -> None:
         """Free the model."""

@@ -12,7 +12,17 @@ from pairscore.errors import MissingExtraError
 
 __all__: list[str] = []
 
-_NEEDED = ("fastapi", "fastapi_offline", "uvicorn", "pydantic_settings", "prometheus_client")
+_NEEDED = (
+    "cachetools",
+    "fastapi",
+    "fastapi_offline",
+    "platformdirs",
+    "prometheus_client",
+    "pydantic_settings",
+    "pythonjsonlogger",
+    "tomlkit",
+    "uvicorn",
+)
 
 if any(find_spec(name) is None for name in _NEEDED):
     raise MissingExtraError(feature="the HTTP service", extra="serve")

@@ -5,6 +5,7 @@ It knows the parts and nothing of what they do; sockets, signals and logs are `s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -18,17 +19,19 @@ from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
 import pairscore
-from pairscore.config import DEFAULT_MAX_CHARS, RoadConfig
-from pairscore.cross_encoder import CrossEncoder
 from pairscore.errors import PairscoreError
-from pairscore.service import problems
+from pairscore.road.road import Road
+from pairscore.service import health, problems, routes
+from pairscore.service.access import PUBLIC_PATHS, Access
+from pairscore.service.keys import KeyRing
 from pairscore.service.middleware import BodyLimit, Door
+from pairscore.service.parts import Parts
 from pairscore.service.problems import Refusal
-from pairscore.service.routes import Parts, router
+from pairscore.service.runtime import Runtime
 from pairscore.service.schemas import BatchRequest, RerankRequest, ScoreRequest
 from pairscore.service.settings import ServiceSettings, option
 from pairscore.service.telemetry import Telemetry
-from pairscore.service.worker import ModelWorker
+from pairscore.service.tracing import open_tracing
 
 __all__ = ["create_app"]
 
@@ -48,24 +51,23 @@ class _App(FastAPI):
                 ref_template=_COMPONENTS,
             )
             schema["components"]["schemas"].update(posted["$defs"])
+            _describe_keys(schema, required=not self.state.parts.keyring.empty)
         return super().openapi()
 
 
-def create_app(
-    settings: ServiceSettings | None = None, *, encoder: CrossEncoder | None = None
-) -> FastAPI:
+def create_app(settings: ServiceSettings | None = None, *, road: Road | None = None) -> FastAPI:
     """Make the service; the model is loaded when the server starts it up, not here.
 
     Args:
         settings: None reads the environment.
-        encoder: used instead of the model that the settings name, and never closed here.
+        road: used instead of the model that the settings name, and never closed here.
 
     Raises:
-        SettingError: a setting in the environment makes no sense.
+        SettingError: a setting in the environment, or the file of keys, makes no sense.
+        MissingExtraError: a setting needs an optional dependency that is not installed.
     """
     settings = settings or ServiceSettings()
-    worker = ModelWorker(lambda: encoder or load_encoder(settings), owned=encoder is None)
-    parts = Parts(settings=settings, worker=worker, telemetry=Telemetry())
+    parts = _parts(settings, road)
     app = _App(
         title="pairscore",
         summary="Reads two texts together and says how well they belong together.",
@@ -76,43 +78,74 @@ def create_app(
         redoc_url=None,
     )
     app.state.parts = parts
-    app.include_router(router)
+    app.include_router(routes.router)
+    app.include_router(health.router)
     app.add_api_route("/", _index, include_in_schema=False)
     app.add_api_route("/docs", _docs, include_in_schema=False)
     app.mount(_PAGE_PATH, StaticFiles(packages=[("fastapi_offline", "static")]))
     app.add_exception_handler(PairscoreError, problems.of_pairscore_error)
     app.add_exception_handler(Refusal, problems.of_refusal)
     app.add_exception_handler(HTTPException, problems.of_http_exception)
-    # The last one added is the outermost.
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Door, telemetry=parts.telemetry, worker=worker)
+    _add_doors(app, parts)
     return app
 
 
-def load_encoder(settings: ServiceSettings) -> CrossEncoder:
-    """The model that the settings name.
-
-    Raises:
-        ModelError: it cannot be found, fetched, verified or used.
-    """
-    config = RoadConfig(
-        max_length=settings.max_length,
-        budget=settings.budget,
-        num_workers=settings.num_workers,
-        # The service checks first, and its message names its own option.
-        max_chars=max(settings.max_chars, DEFAULT_MAX_CHARS),
+def _parts(settings: ServiceSettings, road: Road | None) -> Parts:
+    telemetry = Telemetry()
+    secret = settings.api_keys
+    return Parts(
+        settings=settings,
+        runtime=Runtime(settings, telemetry=telemetry, road=road),
+        telemetry=telemetry,
+        keyring=KeyRing(
+            keys_file=settings.keys_file,
+            api_keys=None if secret is None else secret.get_secret_value(),
+        ),
+        tracing=open_tracing(
+            endpoint=settings.otlp_endpoint,
+            service_name=settings.service_name,
+            version=pairscore.__version__,
+        ),
     )
-    return CrossEncoder(settings.model, backend=settings.backend, config=config)
+
+
+def _add_doors(app: FastAPI, parts: Parts) -> None:
+    """The last one added is the outermost: an id, then a key, then the body."""
+    settings = parts.settings
+    app.add_middleware(
+        BodyLimit, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
+    )
+    app.add_middleware(
+        Access,
+        keyring=parts.keyring,
+        public=PUBLIC_PATHS | ({"/metrics"} if settings.public_metrics else set()),
+        on_refused=parts.telemetry.refused_key,
+    )
+    app.add_middleware(Door, parts=parts)
+
+
+def _describe_keys(schema: dict[str, Any], *, required: bool) -> None:
+    """Say where a key goes, so that generated clients and /docs can send one."""
+    schema["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    ways: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
+    for path, operations in schema["paths"].items():
+        if path not in PUBLIC_PATHS:
+            for operation in operations.values():
+                operation["security"] = ways if required else [{}, *ways]
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    worker: ModelWorker = app.state.parts.worker
-    await worker.open()
+    parts: Parts = app.state.parts
+    await parts.runtime.open()
     try:
         yield
     finally:
-        await worker.close()
+        await parts.runtime.close()
+        await asyncio.to_thread(parts.tracing.close)
 
 
 async def _index(request: Request) -> RedirectResponse:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -42,6 +43,7 @@ from pairscore.errors import (
 )
 
 __all__ = [
+    "REFUSED",
     "REQUEST_ID_HEADER",
     "STATUS",
     "Details",
@@ -95,6 +97,19 @@ STATUS: Final[dict[type[PairscoreError], int]] = {
     ClosedError: _UNAVAILABLE,
 }
 
+REFUSED: Final[Mapping[str, int]] = {
+    "BodyError": _UNPROCESSABLE,
+    "BodyLimitError": 413,
+    "BodyTimeoutError": 408,
+    "HeaderError": _UNPROCESSABLE,
+    "MediaTypeError": 415,
+    "KeyMissingError": 401,
+    "KeyUnknownError": 401,
+    "KeyRevokedError": 403,
+    "QuotaError": _TOO_MANY,
+}
+"""The status of each kind of refusal: what is sent away before it reaches the core."""
+
 _GENERIC = (
     "the server failed on this request; nothing is wrong with your next one. "
     "Tell the operator the request id: the cause stands under it in the log"
@@ -109,27 +124,44 @@ _PUBLIC: Final[Mapping[type[PairscoreError], str]] = {
         "the model put out a number that is not finite, so there is no score to return; "
         "tell the operator the request id: the model's files may be damaged"
     ),
-    ModelError: "the model is not loaded; ask /health until it is, then send the request again",
+    WorkerError: (
+        "the part of the service that ran the model failed and was replaced; send the request again"
+    ),
+    ModelError: "the model is not loaded; ask /readyz until it is, then send the request again",
     ClosedError: "the service is shutting down; send the request again in a moment",
 }
+# What an operator can read off the metrics, and a caller may read whole.
+_NO_FAILURE: Final = (OverloadError, DeadlineError, ClosedError)
 
 
 class Refusal(Exception):  # noqa: N818 - it is no error of ours: the request is refused at the door
     """A request that is refused before it reaches the core.
 
     Attributes:
-        status: the HTTP status.
-        kind: the kind of error, as the body names it.
+        kind: the kind of error, as the body names it; `REFUSED` gives its status.
         message: the value, the limit and the remedy.
         details: what is wrong with each field.
+        headers: more headers of the answer.
     """
 
-    def __init__(self, status: int, kind: str, message: str, *, details: Details = ()) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        details: Details = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status = status
         self.kind = kind
         self.message = message
         self.details = tuple(details)
+        self.headers = headers
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return REFUSED[self.kind]
 
 
 def status_of(error: PairscoreError) -> int:
@@ -164,15 +196,29 @@ async def of_pairscore_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, PairscoreError):
         raise error
     status = status_of(error)
+    if isinstance(error, OverloadError):
+        status = request.app.state.parts.settings.overload_status
     message = str(error)
-    if status >= _SERVER_ERROR:
-        _log.error("request %s failed", request.state.request_id, exc_info=error)
+    if status >= _SERVER_ERROR and not isinstance(error, _NO_FAILURE):
+        _log.error("a request failed", exc_info=error, extra=_of(request))
+    if status >= _SERVER_ERROR and not isinstance(error, OverloadError | DeadlineError):
         message = next(
             (text for kind, text in _PUBLIC.items() if isinstance(error, kind)), _GENERIC
         )
-    headers = {"Retry-After": "1"} if status == _UNAVAILABLE else None
     kind = type(error).__name__
-    return problem(request, status=status, kind=kind, message=message, headers=headers)
+    return problem(
+        request, status=status, kind=kind, message=message, headers=_retry(error, status)
+    )
+
+
+def _of(request: Request) -> dict[str, str]:
+    return {"request_id": request.state.request_id}
+
+
+def _retry(error: PairscoreError, status: int) -> Mapping[str, str] | None:
+    if isinstance(error, OverloadError):
+        return {"Retry-After": str(math.ceil(error.retry_after_s))}
+    return {"Retry-After": "1"} if status == _UNAVAILABLE else None
 
 
 async def of_refusal(request: Request, error: Exception) -> Response:
@@ -185,6 +231,7 @@ async def of_refusal(request: Request, error: Exception) -> Response:
         kind=error.kind,
         message=error.message,
         details=error.details,
+        headers=error.headers,
     )
 
 
@@ -197,8 +244,8 @@ async def of_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == _NOT_FOUND:
         kind = "NotFoundError"
         message = (
-            f"there is no {path}; there are POST /score, POST /score/batch, POST /rerank, "
-            "GET /health, GET /metrics and GET /docs"
+            f"there is no {path[:200]}; there are POST /score, POST /score/batch, POST /rerank, "
+            "GET /info, GET /livez, GET /readyz, GET /health, GET /metrics and GET /docs"
         )
     elif error.status_code == _METHOD_NOT_ALLOWED:
         kind = "MethodError"
@@ -211,5 +258,5 @@ async def of_http_exception(request: Request, error: Exception) -> Response:
 
 def of_unknown_error(request: Request, error: Exception) -> Response:
     """An error that nobody foresaw: all of it into the log, none of it to the caller."""
-    _log.error("request %s failed", request.state.request_id, exc_info=error)
+    _log.error("a request failed", exc_info=error, extra=_of(request))
     return problem(request, status=_SERVER_ERROR, kind="InternalError", message=_GENERIC)

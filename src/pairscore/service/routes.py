@@ -1,30 +1,35 @@
-"""The routes: a checked body in, scores out. What may go wrong is worded in `problems` and `hints`.
+"""The routes that score: a checked body in, scores out. What may go wrong is worded in `problems` and `hints`.
 
-Bodies are read by `bodies.read_body` and answers are written on the model's threads, so that neither
-holds up the event loop; the framework's own parsing and writing of bodies is not used.
+Bodies are read by `bodies.read_body`, and large answers are written on a thread, so that neither holds
+up the event loop; the framework's own parsing and writing of bodies is not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Request, Response
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
+from starlette.requests import ClientDisconnect
 
-from pairscore.cross_encoder import CrossEncoder, query_pairs
+from pairscore.cross_encoder import query_pairs
+from pairscore.engine.core import outcome_of
+from pairscore.engine.records import Answer
 from pairscore.road import ranking
+from pairscore.road.tokenization import Pair
+from pairscore.service import access
 from pairscore.service.bodies import read_body
+from pairscore.service.parts import Parts, PartsOfApp
 from pairscore.service.schemas import (
     BATCH_EXAMPLES,
     RERANK_EXAMPLES,
     SCORE_EXAMPLES,
     BatchRequest,
     Body,
-    Health,
     ProblemBody,
     RankedResult,
     RerankRequest,
@@ -33,41 +38,20 @@ from pairscore.service.schemas import (
     ScoreResult,
     TextPair,
 )
-from pairscore.service.settings import ServiceSettings
-from pairscore.service.telemetry import CONTENT_TYPE, Telemetry
-from pairscore.service.worker import ModelWorker
+from pairscore.service.telemetry import server_timing
+from pairscore.service.waiting import deadline_of, until_gone
 from pairscore.values import Scores
 
-__all__ = ["MODEL_HEADER", "SCALE_HEADER", "TRUNCATED_HEADER", "Parts", "router"]
+__all__ = ["MODEL_HEADER", "SCALE_HEADER", "TIMING_HEADER", "TRUNCATED_HEADER", "router"]
 
 MODEL_HEADER: Final = "X-Pairscore-Model"
 SCALE_HEADER: Final = "X-Pairscore-Scale"
 TRUNCATED_HEADER: Final = "X-Pairscore-Truncated"
+TIMING_HEADER: Final = "Server-Timing"
 
 _RESULTS = TypeAdapter(list[ScoreResult])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
-    """What the routes of one app share."""
-
-    settings: ServiceSettings
-    worker: ModelWorker
-    telemetry: Telemetry
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Answer:
-    content: bytes
-    scores: Scores
-
-
-def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
-
-
-PartsOfApp = Annotated[Parts, Depends(_parts)]
+# Below this many results, writing them is quicker than the way to a thread and back.
+_FEW: Final = 64
 
 router = APIRouter()
 
@@ -75,6 +59,7 @@ _SCORE_HEADERS: Final = {
     MODEL_HEADER: "The model that scored; characters outside ASCII are percent-encoded.",
     SCALE_HEADER: "logit: unbounded relevance; unit: similarity from 0 to 1.",
     TRUNCATED_HEADER: "How many pairs were too long and were cut.",
+    TIMING_HEADER: "Milliseconds to tokenize, in the queue, in the model, and in all.",
 }
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -83,11 +68,19 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
             for name, text in _SCORE_HEADERS.items()
         }
     },
+    401: {"model": ProblemBody, "description": "The API key is missing or not known."},
+    403: {"model": ProblemBody, "description": "The API key was revoked."},
+    408: {"model": ProblemBody, "description": "The body came too slowly."},
     413: {"model": ProblemBody, "description": "The body has too many bytes."},
     415: {"model": ProblemBody, "description": "The body is not declared as JSON."},
     422: {"model": ProblemBody, "description": "The body cannot be scored as it is."},
+    429: {"model": ProblemBody, "description": "The queue is full, or the key's quota is used up."},
     500: {"model": ProblemBody, "description": "The model or the server failed."},
-    503: {"model": ProblemBody, "description": "The model is not loaded, or memory ran out."},
+    503: {
+        "model": ProblemBody,
+        "description": "The model is not loaded, memory ran out, or the service is shutting down.",
+    },
+    504: {"model": ProblemBody, "description": "The deadline passed, or would have."},
 }
 
 
@@ -108,7 +101,9 @@ def _posted(model: type[Body], examples: dict[str, object]) -> dict[str, Any]:
 async def score(request: Request, parts: PartsOfApp) -> Response:
     """Read two texts together and say how well they belong together."""
     body = await read_body(request, ScoreRequest, parts.settings)
-    return _response(await parts.worker.run(partial(_score_one, pair=body)), parts)
+    pairs = [(body.text_a, body.text_b)]
+    answer = await _scored(request, parts, pairs, deadline_ms=body.deadline_ms)
+    return await _response(answer, partial(_one_result, body, answer.scores))
 
 
 @router.post(
@@ -121,7 +116,9 @@ async def score(request: Request, parts: PartsOfApp) -> Response:
 async def score_batch(request: Request, parts: PartsOfApp) -> Response:
     """Score many pairs at once; the answer is a list in the order of the pairs."""
     body = await read_body(request, BatchRequest, parts.settings)
-    return _response(await parts.worker.run(partial(_score_many, pairs=body.pairs)), parts)
+    pairs = [(pair.text_a, pair.text_b) for pair in body.pairs]
+    answer = await _scored(request, parts, pairs, deadline_ms=body.deadline_ms)
+    return await _response(answer, partial(_many_results, body.pairs, answer.scores))
 
 
 @router.post(
@@ -135,46 +132,40 @@ async def score_batch(request: Request, parts: PartsOfApp) -> Response:
 async def rerank(request: Request, parts: PartsOfApp) -> Response:
     """Score each document with the query; the answer holds the best first."""
     body = await read_body(request, RerankRequest, parts.settings)
-    return _response(await parts.worker.run(partial(_rank, body=body)), parts)
+    pairs = query_pairs(body.query, body.documents)
+    answer = await _scored(request, parts, pairs, deadline_ms=body.deadline_ms)
+    return await _response(answer, partial(_ranked, body, answer.scores))
 
 
-@router.get(
-    "/health",
-    summary="Whether the service can score",
-    response_model=Health,
-    responses={503: {"model": Health, "description": "The model is not loaded."}},
-)
-async def health(response: Response, parts: PartsOfApp) -> Health:
-    """Answers at once, whatever the model is doing."""
-    loaded = parts.worker.loaded
-    response.status_code = 200 if loaded else 503
-    return Health(status="ok" if loaded else "loading", model_loaded=loaded)
+async def _scored(
+    request: Request, parts: Parts, pairs: Sequence[Pair], *, deadline_ms: int | None
+) -> Answer:
+    """The engine's answer, told to everybody who counts: traces, the log, the key's quota."""
+    deadline_s = deadline_of(request, deadline_ms=deadline_ms)
+    work = parts.runtime.engine.score(pairs, deadline_s=deadline_s)
+    try:
+        answer = await until_gone(request, work)
+    except BaseException as error:
+        gone = isinstance(error, ClientDisconnect)
+        request.state.outcome = "cancelled" if gone else outcome_of(error)
+        raise
+    request.state.outcome, request.state.answer = "ok", answer
+    request.state.span.answer(answer)
+    num_tokens = int(answer.scores.num_tokens.sum())
+    access.charge(request, num_tokens=num_tokens)
+    parts.telemetry.charged(key=request.state.key_name, num_tokens=num_tokens)
+    return answer
 
 
-@router.get(
-    "/metrics",
-    summary="Counts for Prometheus",
-    response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}},
-)
-async def metrics(parts: PartsOfApp) -> Response:
-    """Requests, seconds, pairs, tokens and truncated pairs."""
-    return Response(parts.telemetry.exposition(), headers={"Content-Type": CONTENT_TYPE})
+def _one_result(pair: TextPair, scores: Scores) -> bytes:
+    return _results([pair], scores)[0].model_dump_json().encode()
 
 
-def _score_one(encoder: CrossEncoder, *, pair: TextPair) -> _Answer:
-    scores = encoder.score([(pair.text_a, pair.text_b)])
-    content = _results([pair], scores)[0].model_dump_json().encode()
-    return _Answer(content=content, scores=scores)
+def _many_results(pairs: Sequence[TextPair], scores: Scores) -> bytes:
+    return _RESULTS.dump_json(_results(pairs, scores))
 
 
-def _score_many(encoder: CrossEncoder, *, pairs: Sequence[TextPair]) -> _Answer:
-    scores = encoder.score([(pair.text_a, pair.text_b) for pair in pairs])
-    return _Answer(content=_RESULTS.dump_json(_results(pairs, scores)), scores=scores)
-
-
-def _rank(encoder: CrossEncoder, *, body: RerankRequest) -> _Answer:
-    scores = encoder.score(query_pairs(body.query, body.documents))
+def _ranked(body: RerankRequest, scores: Scores) -> bytes:
     ranked = RerankResult(
         model=scores.model,
         scale=scores.scale,
@@ -189,7 +180,7 @@ def _rank(encoder: CrossEncoder, *, body: RerankRequest) -> _Answer:
             for hit in ranking.hits(scores, top_k=body.top_k)
         ],
     )
-    return _Answer(content=ranked.model_dump_json(exclude_none=True).encode(), scores=scores)
+    return ranked.model_dump_json(exclude_none=True).encode()
 
 
 def _results(pairs: Sequence[TextPair], scores: Scores) -> list[ScoreResult]:
@@ -206,13 +197,14 @@ def _results(pairs: Sequence[TextPair], scores: Scores) -> list[ScoreResult]:
     ]
 
 
-def _response(answer: _Answer, parts: Parts) -> Response:
+async def _response(answer: Answer, write: Callable[[], bytes]) -> Response:
     scores = answer.scores
-    parts.telemetry.scored(scores)
+    content = write() if len(scores) <= _FEW else await to_thread.run_sync(write)
     headers = {
         # A folder's name may hold what no header can.
         MODEL_HEADER: quote(scores.model, safe="/@:+-._~ "),
         SCALE_HEADER: scores.scale,
         TRUNCATED_HEADER: str(scores.num_truncated),
+        TIMING_HEADER: server_timing(answer.timing),
     }
-    return Response(answer.content, headers=headers, media_type="application/json")
+    return Response(content, headers=headers, media_type="application/json")

@@ -14,13 +14,17 @@ __all__ = [
     "BATCH_EXAMPLES",
     "RERANK_EXAMPLES",
     "SCORE_EXAMPLES",
+    "Alive",
     "BatchRequest",
     "Body",
     "Health",
+    "Info",
+    "Limits",
     "Problem",
     "ProblemBody",
     "ProblemDetail",
     "RankedResult",
+    "Ready",
     "RerankRequest",
     "RerankResult",
     "ScoreRequest",
@@ -43,6 +47,18 @@ class Body(BaseModel):
     counted: ClassVar[str | None] = None
 
 
+class _Timed(Body):
+    """What every scoring request may say of its time."""
+
+    deadline_ms: int | None = Field(
+        default=None,
+        ge=1,
+        le=86_400_000,
+        description="Milliseconds in which the answer is of use; what cannot be finished by then is not "
+        "started, and answered with 504. The header X-Request-Timeout says the same in seconds.",
+    )
+
+
 class TextPair(Body):
     """Two texts that are read together."""
 
@@ -58,11 +74,11 @@ class TextPair(Body):
     )
 
 
-class ScoreRequest(TextPair):
+class ScoreRequest(TextPair, _Timed):
     """One pair to score."""
 
 
-class BatchRequest(Body):
+class BatchRequest(_Timed):
     """Pairs to score, at least one."""
 
     shape: ClassVar[str] = '{"pairs": [{"text_a": "...", "text_b": "..."}]}'
@@ -72,7 +88,7 @@ class BatchRequest(Body):
     pairs: Annotated[list[TextPair], FailFast()] = Field(min_length=1)
 
 
-class RerankRequest(Body):
+class RerankRequest(_Timed):
     """Documents to put in order for a query."""
 
     shape: ClassVar[str] = '{"query": "...", "documents": ["...", "..."]}'
@@ -121,10 +137,54 @@ class RerankResult(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the service can score."""
+    """Whether the model is loaded."""
 
     status: str = Field(description="ok, or loading.", examples=["ok"])
     model_loaded: bool = Field(examples=[True])
+
+
+class Alive(BaseModel):
+    """That the process answers."""
+
+    status: str = Field(examples=["alive"])
+
+
+class Ready(BaseModel):
+    """Whether requests should be sent here."""
+
+    ready: bool
+    checks: dict[str, str] = Field(
+        description="Each check, with ok or with what speaks against it.",
+        examples=[
+            {"model": "ok", "accepting": "ok", "workers": "ok", "canary": "ok", "queue": "ok"}
+        ],
+    )
+
+
+class Limits(BaseModel):
+    """What one request may hold, and what all together."""
+
+    max_pairs: int
+    max_chars: int
+    max_body_bytes: int
+    max_length: int = Field(description="Tokens of a pair; a longer document is cut.")
+    max_queue_tokens: int
+    timeout_s: float | None
+
+
+class Info(BaseModel):
+    """What is served, and how."""
+
+    model: str
+    revision: str | None
+    sha256: str = Field(description="Of the weights.")
+    backend: str
+    scale: str = Field(description="logit: unbounded relevance; unit: similarity from 0 to 1.")
+    num_workers: int = Field(description="Threads that each run one micro-batch.")
+    budget: int = Field(description="Padded tokens that one micro-batch may hold.")
+    cache: bool = Field(description="Whether scores are kept for pairs that come again.")
+    limits: Limits
+    versions: dict[str, str]
 
 
 class ProblemDetail(BaseModel):

@@ -5,8 +5,10 @@ Everything about processes is here: the port, the signals, the log. Nothing here
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import math
 import signal
 import socket
 import threading
@@ -15,40 +17,52 @@ from collections.abc import Iterator
 import uvicorn
 
 from pairscore.errors import PairscoreError, SettingError
+from pairscore.service import logs
 from pairscore.service.app import create_app
-from pairscore.service.routes import Parts
+from pairscore.service.check import check
+from pairscore.service.parts import Parts
+from pairscore.service.protocol import patient_protocol
 from pairscore.service.settings import ServiceSettings, option
 
 __all__ = ["serve"]
 
 _log = logging.getLogger("pairscore.service")
 
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_DRAIN_S = 30
+# Answers are still written after the engine has ended its last request.
+_LAST_WORDS_S = 5.0
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered before it returns.
 
+    SIGHUP reads the file of API keys again.
+
     Raises:
-        SettingError: the address cannot be listened on.
+        SettingError: settings contradict each other, or the address cannot be listened on.
         ModelError: the model cannot be found, fetched, verified or used.
     """
-    logging.basicConfig(level=settings.log_level.upper(), format=_LOG_FORMAT)
+    logs.configure(level=settings.log_level, format=settings.log_format)
+    for warning in check(settings):
+        _log.warning("%s", warning)
     with _bound(settings) as listener:
         _run(settings, listener)
 
 
 def _run(settings: ServiceSettings, listener: socket.socket) -> None:
     app = create_app(settings)
+    parts: Parts = app.state.parts
     config = uvicorn.Config(
         app,
         # Ours is configured above; uvicorn's loggers pass their records on to it.
         log_config=None,
         log_level=settings.log_level,
+        access_log=False,
         lifespan="on",
-        timeout_graceful_shutdown=_DRAIN_S,
+        http=patient_protocol(
+            head_timeout_s=settings.body_timeout_s, max_connections=settings.max_connections
+        ),
+        timeout_graceful_shutdown=math.ceil(settings.grace_s + _LAST_WORDS_S),
         server_header=False,
     )
     host, port = listener.getsockname()[:2]
@@ -57,14 +71,33 @@ def _run(settings: ServiceSettings, listener: socket.socket) -> None:
     )
     try:
         with _quiet_signals():
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config, parts=parts).run(sockets=[listener])
     except SystemExit:
         # uvicorn ends the process when the start fails; who called us should learn why.
-        parts: Parts = app.state.parts
-        failure: PairscoreError | None = parts.worker.failure
+        failure: PairscoreError | None = parts.runtime.failure
         if failure is None:
             raise
         raise failure from None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, told what a signal means here."""
+
+    def __init__(self, config: uvicorn.Config, *, parts: Parts) -> None:
+        super().__init__(config)
+        self._parts = parts
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._parts.keyring.reload)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # At once, beside uvicorn's own waiting for connections: what comes on those is refused, what was
+        # admitted is finished, and after the grace period whoever still waits is told.
+        draining = asyncio.create_task(self._parts.runtime.drain())
+        await super().shutdown(sockets)
+        await draining
 
 
 def _bound(settings: ServiceSettings) -> socket.socket:

@@ -1,0 +1,103 @@
+"""How many threads and which budget are fastest on this machine: measured, because it cannot be told from its name.
+
+With VNNI, AMX, hyper-threads or a small cache the order of layouts changes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from pairscore.road.road import Road
+from pairscore.values import Encoded
+
+__all__ = ["Layout", "candidates", "fastest", "measure"]
+
+# As long as an MS MARCO passage with its query.
+_NUM_TOKENS: Final = 96
+_ROUNDS: Final = 3
+_ROUND_S: Final = 0.15
+# Less is noise, and no reason to leave the default.
+_WORTH: Final = 1.03
+_BUDGETS: Final = (512, 256, 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Threads that each run one micro-batch, and the padded tokens of one."""
+
+    num_workers: int
+    budget: int
+
+
+def candidates(
+    *, num_cores: int, num_workers: int | None = None, budget: int | None = None
+) -> tuple[Layout, ...]:
+    """The layouts worth measuring, the default one first; what is given is not varied."""
+    # Half of the cores are the real ones where each runs two threads.
+    workers = (
+        (num_workers,) if num_workers else tuple(dict.fromkeys((num_cores, -(-num_cores // 2))))
+    )
+    budgets = (budget,) if budget else _BUDGETS
+    return tuple(Layout(*layout) for layout in itertools.product(workers, budgets))
+
+
+def measure(road: Road, layouts: tuple[Layout, ...]) -> dict[Layout, float]:
+    """Tokens a second of each layout: the median of some short rounds, taken in turn.
+
+    The first one wins by itself unless another is clearly faster; see `fastest`.
+    """
+    batches = {layout.budget: _batch(layout.budget) for layout in layouts}
+    speeds: dict[Layout, list[float]] = {layout: [] for layout in layouts}
+    for batch in batches.values():
+        road.run(batch, np.arange(len(batch)))
+    for _ in range(_ROUNDS):
+        for layout in layouts:
+            speeds[layout].append(_speed(road, layout.num_workers, batches[layout.budget]))
+    return {layout: statistics.median(found) for layout, found in speeds.items()}
+
+
+def fastest(speeds: dict[Layout, float]) -> Layout:
+    """The fastest layout; the first one if none is clearly faster."""
+    best = max(speeds, key=lambda layout: speeds[layout])
+    default = next(iter(speeds))
+    return best if speeds[best] > _WORTH * speeds[default] else default
+
+
+def _speed(road: Road, num_workers: int, batch: list[Encoded]) -> float:
+    ends = threading.Event()
+
+    def work() -> int:
+        runs = 0
+        while not ends.is_set():
+            road.run(batch, np.arange(len(batch)))
+            runs += 1
+        return runs
+
+    with ThreadPoolExecutor(num_workers) as pool:
+        begin = time.perf_counter()
+        running = [pool.submit(work) for _ in range(num_workers)]
+        time.sleep(_ROUND_S)
+        ends.set()
+        num_runs = sum(future.result() for future in running)
+        seconds = time.perf_counter() - begin
+    return num_runs * len(batch) * _NUM_TOKENS / seconds
+
+
+def _batch(budget: int) -> list[Encoded]:
+    """As many pairs of one length as the budget holds; what they say does not matter for the time."""
+    return list(itertools.islice(_pairs(), max(1, budget // _NUM_TOKENS)))
+
+
+def _pairs() -> Iterator[Encoded]:
+    for number in itertools.count(1):
+        ids = np.full(_NUM_TOKENS, number, dtype=np.int64)
+        yield Encoded(ids=ids, type_ids=np.zeros_like(ids), truncated=False)

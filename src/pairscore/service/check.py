@@ -1,0 +1,262 @@
+"""What each start of the service checks first, and what `pairscore serve --check` prints.
+
+The model's settings refuse a value that makes no sense by itself; here they are held against each other and against
+the machine: files, cores, packages. No model is loaded and no address is bound.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import tomlkit
+from tomlkit import TOMLDocument
+
+from pairscore.config import DEFAULT_BUDGET, num_cores
+from pairscore.engine.records import EngineConfig
+from pairscore.errors import MissingExtraError, ModelNotFoundError, SettingError
+from pairscore.models.catalog import DEFAULT_MODEL, find, list_models
+from pairscore.service.fields import Setting, option, variable
+from pairscore.service.keys import KeyRing
+from pairscore.service.settings import SETTINGS, ServiceSettings, unknown_variables
+
+__all__ = ["as_toml", "check"]
+
+_OTEL: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+
+
+def check(settings: ServiceSettings) -> tuple[str, ...]:
+    """Refuse settings that contradict each other or the machine.
+
+    Returns:
+        What is allowed and yet looks like a mistake, a sentence each.
+
+    Raises:
+        SettingError: contradictions, all of them.
+        ModelNotFoundError: the model's name can be none.
+        MissingExtraError: a setting needs a package that is not installed.
+    """
+    contradictions = [
+        *_limits(settings),
+        *_workers(settings),
+        *_access(settings),
+        *_cache(settings),
+    ]
+    if contradictions:
+        raise SettingError("\n".join(contradictions))
+    _check_model(settings.model)
+    _check_extras(settings)
+    return (*_odd_numbers(settings), *_odd_doors(settings), *_idle(settings), *unknown_variables())
+
+
+def _limits(settings: ServiceSettings) -> Iterator[str]:
+    yield from _above(settings, "max_chars", "max_body_bytes", "no body could hold such a text")
+    yield from _above(settings, "max_pairs", "max_body_bytes", "no body could hold so many pairs")
+    yield from _above(
+        settings, "budget", "max_queue_tokens", "a whole micro-batch could never be admitted"
+    )
+    interval = EngineConfig().canary_interval_s
+    if settings.canary_max_age_s <= interval:
+        yield (
+            f"canary_max_age_s is {settings.canary_max_age_s:g} and a canary is sent every {interval:g} "
+            f"seconds; the service would be unhealthy in between; raise {option('canary_max_age_s')}"
+        )
+
+
+def _workers(settings: ServiceSettings) -> Iterator[str]:
+    # By its value, because what `as_toml` wrote says 512 too and yet pins nothing.
+    if settings.autotune and settings.num_workers is not None and settings.budget != DEFAULT_BUDGET:
+        yield (
+            "autotune is on and both num_workers and budget are given; nothing is left to measure; "
+            f"leave out {option('autotune')}, {option('num_workers')} or {option('budget')}"
+        )
+    if settings.cache_dir is not None and (reason := _unusable(settings.cache_dir)):
+        yield (
+            f"cache_dir is {str(settings.cache_dir)!r}; it cannot be used: {reason}; "
+            f"set it with {option('cache_dir')}"
+        )
+
+
+def _access(settings: ServiceSettings) -> Iterator[str]:
+    try:
+        KeyRing(
+            keys_file=settings.keys_file,
+            api_keys=settings.api_keys.get_secret_value() if settings.api_keys else None,
+        )
+    except SettingError as error:
+        yield str(error)
+    if not settings.public_metrics and not _has_keys(settings):
+        yield (
+            "public_metrics is off and there are no keys; everybody could read /metrics all the same; "
+            f"set keys with {option('keys_file')}, or leave out {option('public_metrics')}"
+        )
+
+
+def _cache(settings: ServiceSettings) -> Iterator[str]:
+    if settings.redis_url is not None and settings.cache_bytes == 0:
+        yield (
+            "redis_url is set and cache_bytes is 0; a Redis is asked only where scores are kept; "
+            f"raise {option('cache_bytes')}, or leave out {option('redis_url')}"
+        )
+
+
+def _above(settings: ServiceSettings, name: str, other: str, reason: str) -> Iterator[str]:
+    """One setting may not be larger than another one; None is no number."""
+    value, limit = getattr(settings, name), getattr(settings, other)
+    if value is not None and limit is not None and value > limit:
+        yield (
+            f"{name} is {value:,} and {other} is {limit:,}; {reason}; "
+            f"lower {option(name)}, or raise {option(other)}"
+        )
+
+
+def _has_keys(settings: ServiceSettings) -> bool:
+    return settings.keys_file is not None or settings.api_keys is not None
+
+
+def _unusable(folder: Path) -> str | None:
+    """Why a folder cannot be written to, if so; one that is not there can be made."""
+    try:
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror or str(error)
+    if not stat.S_ISDIR(mode):
+        return "it is no folder"
+    return None if os.access(folder, os.W_OK | os.X_OK) else "it may not be written"
+
+
+def _check_model(model: str | None) -> None:
+    name = (model or "").partition("@")[0]
+    if model is None or Path(model).is_dir() or find(name) is not None:
+        return
+    owner, _, repository = name.partition("/")
+    if not owner or not repository or "/" in repository or owner.startswith((".", "~")):
+        known = ", ".join(entry.name for entry in list_models())
+        raise ModelNotFoundError(
+            f"no model is called {model!r} and no folder of that name exists; known names: {known}; "
+            f"or give a folder, or a hub id such as cross-encoder/NAME, with {option('model')}"
+        )
+
+
+def _check_extras(settings: ServiceSettings) -> None:
+    if settings.redis_url is not None and not _installed("redis"):
+        raise MissingExtraError(feature=option("redis_url"), extra="redis")
+    if settings.otlp_endpoint is not None and not all(map(_installed, _OTEL)):
+        raise MissingExtraError(feature=option("otlp_endpoint"), extra="otel")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    # A package around it is missing.
+    except ModuleNotFoundError:
+        return False
+
+
+def _odd_numbers(settings: ServiceSettings) -> Iterator[str]:
+    yield from _above(
+        settings,
+        "run_timeout_s",
+        "timeout_s",
+        "requests give up before a hung micro-batch is noticed",
+    )
+    yield from _above(
+        settings,
+        "run_timeout_s",
+        "canary_max_age_s",
+        "the service is unhealthy before a slow micro-batch counts as hung",
+    )
+    workers, cores = settings.num_workers or num_cores(), num_cores()
+    if workers > cores:
+        yield (
+            f"num_workers is {workers:,} and there are {cores:,} cores here; "
+            f"workers would wait for each other; lower {option('num_workers')}"
+        )
+    if workers * settings.budget > settings.max_queue_tokens:
+        yield (
+            f"max_queue_tokens is {settings.max_queue_tokens:,}, and {workers:,} workers take "
+            f"{workers * settings.budget:,} tokens at once; some are idle; raise {option('max_queue_tokens')}"
+        )
+    entry = find(settings.model or DEFAULT_MODEL)
+    if (
+        entry is not None
+        and settings.max_length is not None
+        and settings.max_length > entry.max_length
+    ):
+        yield (
+            f"max_length is {settings.max_length:,} and {entry.name} reads {entry.max_length:,} tokens; "
+            f"it is used as {entry.max_length:,}; lower {option('max_length')}"
+        )
+
+
+def _odd_doors(settings: ServiceSettings) -> Iterator[str]:
+    if not _has_keys(settings) and not _is_loopback(settings.host):
+        yield (
+            f"host is {settings.host!r} and there are no keys; whoever reaches this machine can use the service; "
+            f"set keys with {option('keys_file')}"
+        )
+    if settings.source("api_keys") == "flag":
+        yield (
+            "api_keys is given as a flag; other users of this machine can read it in the list of processes; "
+            f"set it with {variable('api_keys')}, or use {option('keys_file')}"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.casefold() == "localhost"
+
+
+def _idle(settings: ServiceSettings) -> Iterator[str]:
+    """What was chosen, and means nothing with the rest."""
+    if settings.backend == "fake":
+        yield "backend is fake; it counts common words, and its scores mean nothing"
+    if settings.backend == "fake" and settings.autotune:
+        yield "autotune is on and backend is fake; what it measures is no model"
+    for name, missing in (("cache_ttl_s", "cache_bytes"), ("service_name", "otlp_endpoint")):
+        if _differs(settings, name) and not getattr(settings, missing):
+            yield (
+                f"{name} is {getattr(settings, name)!r}, to no effect without {missing}; "
+                f"set {option(missing)}, or leave out {option(name)}"
+            )
+
+
+def _differs(settings: ServiceSettings, name: str) -> bool:
+    return bool(getattr(settings, name) != ServiceSettings.model_fields[name].default)
+
+
+def as_toml(settings: ServiceSettings) -> str:
+    """The settings as a file that sets the same, each with where it came from; no key and no password is in it."""
+    document = tomlkit.document()
+    for panel, members in itertools.groupby(SETTINGS, key=lambda setting: setting.panel):
+        if document.body:
+            document.add(tomlkit.nl())
+        document.add(tomlkit.comment(str(panel)))
+        for setting in members:
+            _add(document, setting, settings)
+    return tomlkit.dumps(document)
+
+
+def _add(document: TOMLDocument, setting: Setting, settings: ServiceSettings) -> None:
+    value, source = getattr(settings, setting.name), settings.source(setting.name)
+    if value is None and setting.default is None:
+        document.add(tomlkit.comment(f"{setting.name} = # {source}: {setting.otherwise}"))
+        return
+    # What has a default is turned off with 0.
+    plain = 0 if value is None else str(value) if isinstance(value, Path) else value
+    item = tomlkit.item(setting.shown(plain))
+    if setting.shown(plain) == plain and setting.name != "config":
+        document.add(setting.name, item.comment(source))
+    else:
+        # A secret would be lost, and a file cannot name a file.
+        document.add(tomlkit.comment(f"{setting.name} = {item.as_string()} # {source}"))

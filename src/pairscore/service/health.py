@@ -1,0 +1,95 @@
+"""The routes for operators: is it alive, is it ready, what is it, what did it do. None waits for the model."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from pairscore.service.parts import PartsOfApp
+from pairscore.service.runtime import versions
+from pairscore.service.schemas import Alive, Health, Info, Limits, ProblemBody, Ready
+
+__all__ = ["router"]
+
+_OK = 200
+_UNAVAILABLE = 503
+
+router = APIRouter()
+
+
+@router.get("/livez", summary="Whether the process answers", response_model=Alive)
+async def livez() -> Alive:
+    """For liveness probes: answers as long as the event loop turns; if it does not, restart the process."""
+    return Alive(status="alive")
+
+
+@router.get(
+    "/readyz",
+    summary="Whether requests should be sent here",
+    response_model=Ready,
+    responses={503: {"model": Ready, "description": "Not now; the checks say why."}},
+)
+async def readyz(response: Response, parts: PartsOfApp) -> Ready:
+    """For readiness probes and load balancers; the body says what speaks against it.
+
+    Ready is: the model is loaded, its workers live, a canary was scored rightly not long ago, the queue
+    moves, and the service is not shutting down.
+    """
+    readiness = parts.runtime.readiness()
+    response.status_code = _OK if readiness.ready else _UNAVAILABLE
+    return Ready(
+        ready=readiness.ready,
+        checks={name: wrong or "ok" for name, wrong in readiness.checks.items()},
+    )
+
+
+@router.get(
+    "/health",
+    summary="Whether the model is loaded",
+    response_model=Health,
+    responses={503: {"model": Health, "description": "The model is not loaded."}},
+)
+async def health(response: Response, parts: PartsOfApp) -> Health:
+    """Answers at once, whatever the model is doing."""
+    loaded = parts.runtime.loaded
+    response.status_code = _OK if loaded else _UNAVAILABLE
+    return Health(status="ok" if loaded else "loading", model_loaded=loaded)
+
+
+@router.get(
+    "/info",
+    summary="What is served, and how",
+    response_model=Info,
+    responses={
+        401: {"model": ProblemBody, "description": "The API key is missing or not known."},
+        503: {"model": ProblemBody, "description": "The model is not loaded."},
+    },
+)
+async def info(parts: PartsOfApp) -> Info:
+    """Model, revision, sha256, backend, scale, threads, limits and versions."""
+    road, settings = parts.runtime.engine.road, parts.settings
+    return Info(
+        model=road.card.name,
+        revision=road.card.revision,
+        sha256=road.model_sha256,
+        backend=road.backend_name,
+        scale=road.card.scale,
+        num_workers=road.config.workers,
+        budget=road.config.budget,
+        cache=parts.runtime.cache is not None,
+        limits=Limits(
+            max_pairs=settings.max_pairs,
+            max_chars=settings.max_chars,
+            max_body_bytes=settings.max_body_bytes,
+            max_length=road.max_length,
+            max_queue_tokens=settings.max_queue_tokens,
+            timeout_s=settings.timeout_s,
+        ),
+        versions=versions(),
+    )
+
+
+@router.get("/metrics", summary="Numbers for Prometheus", response_class=Response)
+async def metrics(request: Request, parts: PartsOfApp) -> Response:
+    """Requests, pairs, tokens, queue, cache, health, in Prometheus' text format, or in OpenMetrics if asked for."""
+    content, content_type = parts.telemetry.exposition(request.headers.get("accept", ""))
+    return Response(content, headers={"Content-Type": content_type})

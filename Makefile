@@ -10,6 +10,8 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=$(CURDIR)/constraints.txt
 # Nothing here needs the model hub; a run that would reach for it should fail, not wait.
 export HF_HUB_OFFLINE := 1
+# The benchmarks' peers use the same runtime as we do; none of them should send anything.
+export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve demo test test-all check bench evaluate docs model clean

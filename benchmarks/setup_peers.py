@@ -1,8 +1,9 @@
 """Make the environments in which the peers of the benchmark run, beside the project's own.
 
 `.venv-oracle` holds pairscore with sentence-transformers 6 and torch; `.venv-peers` holds
-sentence-transformers' ONNX backend and FlashRank, which need older transformers. An environment is made
-once, and again when its requirements change. Run it alone with::
+sentence-transformers' ONNX backend and FlashRank, which need older transformers; `.venv-infinity` holds the
+Infinity server, which needs older versions of nearly everything. An environment is made once, and again when
+its requirements change. Run it alone with::
 
     python benchmarks/setup_peers.py            # or: python benchmarks/setup_peers.py oracle
 """
@@ -77,6 +78,12 @@ ENVIRONMENTS = {
         folder=ROOT / ".venv-peers",
         pip=("-r", str(ROOT / "benchmarks/peers/requirements.txt")),
         sources=(ROOT / "benchmarks/peers/requirements.txt",),
+    ),
+    "infinity": Environment(
+        name="infinity",
+        folder=ROOT / ".venv-infinity",
+        pip=("-r", str(ROOT / "benchmarks/peers/infinity-requirements.txt")),
+        sources=(ROOT / "benchmarks/peers/infinity-requirements.txt",),
     ),
 }
 

@@ -17,12 +17,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_readme_has_its_three_snippets() -> None:
+def test_readme_has_its_four_snippets() -> None:
     """So that the next test tests something."""
-    assert len(SNIPPETS) == 3
+    assert len(SNIPPETS) == 4
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=["predict", "rank", "score"])
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["predict", "rank", "score", "engine"])
 def test_readme_snippets_run(snippet: str) -> None:
     """Each in a process of its own, as a reader would paste it."""
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -91,3 +92,14 @@ def test_serving_loads_no_torch() -> None:
 def test_the_package_ships_its_types() -> None:
     """`py.typed` makes the annotations count for users."""
     assert (Path(pairscore.__file__).parent / "py.typed").is_file()
+
+
+def test_nothing_is_written_or_sent(tmp_path: Path) -> None:
+    """Scoring leaves no file in the user's home: no telemetry, no cache, no device id."""
+    code = "from pairscore import CrossEncoder; CrossEncoder().predict(('a', 'b'))"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    kept = {name: value for name, value in os.environ.items() if name == "PATH"}
+
+    subprocess.run([sys.executable, "-c", code], check=True, env=kept | home)
+
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -3,8 +3,8 @@
     python tools/build_docs.py            # write
     python tools/build_docs.py --check    # exit 1 and name what is stale
 
-`docs/cli.md` from the command line's own help, `docs/openapi.json` from the service's routes, and README's table of
-files from the first line of each file's own docstring.
+`docs/cli.md` from the command line's own help, `docs/openapi.json` from the service's routes, the settings in
+`docs/http.md` from their one model, and README's table of files from the first line of each file's own docstring.
 """
 
 from __future__ import annotations
@@ -23,8 +23,14 @@ VERBS = (
     *("keys", "keys new", "keys list", "keys revoke"),
     "serve",
 )
-BEGIN, END = "<!-- files: begin -->", "<!-- files: end -->"
 ROOMS = ("src", "tools", "benchmarks", "deploy", "examples", "tests", "docs", ".")
+# Shown as one line each.
+_FOLDERS = (
+    "src/pairscore/models/bundled/ms-marco-minilm-l12",
+    "benchmarks/results",
+    "docs/img",
+    *(f"deploy/{part}" for part in ("compose", "docker", "grafana", "kubernetes", "systemd")),
+)
 # Files whose first line cannot speak for them.
 OTHERS = {
     ".ci/run": "what must pass before a change lands",
@@ -48,7 +54,14 @@ OTHERS = {
     "docs/keys.md": "API keys: make, serve, revoke, quotas, what is public",
     "docs/observability.md": "what an operator sees: metrics, logs, traces, alerts",
     "docs/deploy.md": "from a laptop to a cluster, and how to size it",
-    "deploy/grafana/pairscore.json": "the Grafana dashboard",
+    ".dockerignore": "what the image's build may see",
+    "deploy/compose": "two replicas, nginx and Redis on one machine",
+    "deploy/docker": "the image",
+    "deploy/grafana": "the dashboard",
+    "deploy/kubernetes": "a kustomize base, and its monitoring",
+    "deploy/systemd": "the hardened unit, and its settings",
+    "benchmarks/peers/infinity-requirements.txt": "the exact set of Infinity, the peer of the load bench",
+    "docs/img": "plots",
     "docs/openapi.json": "the service's OpenAPI file, generated",
     "docs/results.md": "speed, memory and accuracy, with the commands that give them",
     "examples/documents.txt": "the documents that `make demo` ranks",
@@ -62,7 +75,12 @@ OTHERS = {
 def main() -> None:
     """Write or check."""
     check = "--check" in sys.argv[1:]
-    pages = {"docs/cli.md": cli_page(), "docs/openapi.json": openapi(), "README.md": readme()}
+    pages = {
+        "docs/cli.md": cli_page(),
+        "docs/openapi.json": openapi(),
+        "docs/http.md": http_page(),
+        "README.md": readme(),
+    }
     stale = [name for name, text in pages.items() if _read(name) != text]
     if check and stale:
         sys.exit(f"not up to date: {', '.join(stale)}; run: make docs")
@@ -95,12 +113,23 @@ def openapi() -> str:
     return json.dumps(create_app().openapi(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
+def http_page() -> str:
+    """The page of the service with its tables of settings."""
+    from pairscore.service.settings import settings_table
+
+    return _between("docs/http.md", "settings", "\n" + settings_table() + "\n")
+
+
 def readme() -> str:
     """README with its table of files."""
-    text = _read("README.md")
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    return head + BEGIN + "\n" + file_table() + END + tail
+    return _between("README.md", "files", file_table())
+
+
+def _between(name: str, part: str, content: str) -> str:
+    """A page with the generated part between its two marks."""
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+    head, rest = _read(name).split(begin)
+    return f"{head}{begin}\n{content}{end}{rest.split(end)[1]}"
 
 
 def file_table() -> str:
@@ -134,7 +163,7 @@ def describe(name: str) -> str:
 
 def _shown(name: str) -> str:
     """Folders of data are one line."""
-    for folder in ("src/pairscore/models/bundled/ms-marco-minilm-l12", "benchmarks/results"):
+    for folder in _FOLDERS:
         if name.startswith(folder + "/"):
             return folder
     return name

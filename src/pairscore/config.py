@@ -5,15 +5,20 @@ Nothing here reads the environment; the service's settings and the model cache f
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal, TypeAlias
 
 from pairscore.errors import SettingError
 
 __all__ = ["DEFAULT_BUDGET", "DEFAULT_MAX_CHARS", "RoadConfig", "TruncationSide", "num_cores"]
 
 TruncationSide: TypeAlias = Literal["right", "left"]
+
+_MEMBERSHIP: Final = Path("/proc/self/cgroup")
+_CGROUPS: Final = Path("/sys/fs/cgroup")
 
 DEFAULT_BUDGET = 512
 """Padded tokens in a micro-batch. Small batches keep the activations of a layer in a core's own cache."""
@@ -23,8 +28,16 @@ DEFAULT_MAX_CHARS = 2_000_000
 
 
 def num_cores() -> int:
-    """The cores that this process may use, not those of the machine: containers and cpusets count."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use: those of its cpuset, and no more than its cgroup's quota pays for.
+
+    A quota of 2.5 is 2: a third thread would use up the quota of a period early, and all threads, those that
+    answer probes too, would stand still until the next one.
+    """
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = _cpu_quota(_MEMBERSHIP, _CGROUPS)
+    return cores if quota is None else max(1, min(cores, math.floor(quota)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,3 +79,42 @@ def _at_least(name: str, value: int | None, minimum: int) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise SettingError(f"{name} is {value!r}; it must be a whole number of at least {minimum}")
+
+
+def _cpu_quota(membership: Path, cgroups: Path) -> float | None:
+    """The processors that the cgroups of this process pay for, the least of all levels; None without a quota.
+
+    `membership` and `cgroups` are laid out as cgroups(7) says, version 1 or 2. In a container without a cgroup
+    namespace the path is the host's and not there, and the root is the container's own: so all levels are asked.
+    """
+    quotas = []
+    for line in _text(membership).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # Version 1 mounts each controller, or those that go together, in a folder of its own.
+        folder = cgroups / "cpu" if controllers else cgroups
+        inside = PurePosixPath(path).relative_to("/")
+        levels = [folder / level for level in (inside, *inside.parents)]
+        quotas += [quota for level in levels if (quota := _quota_of(level)) is not None]
+    return min(quotas, default=None)
+
+
+def _quota_of(level: Path) -> float | None:
+    fields = _text(level / "cpu.max").split()
+    if not fields:
+        fields = [
+            *_text(level / "cpu.cfs_quota_us").split(),
+            *_text(level / "cpu.cfs_period_us").split(),
+        ]
+    # "max" and -1 are no quota; so is a file that is not there, or that says something else.
+    if len(fields) != 2 or not all(field.isdecimal() for field in fields) or int(fields[1]) == 0:  # noqa: PLR2004
+        return None
+    return int(fields[0]) / int(fields[1])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""

@@ -83,6 +83,7 @@ async def _watched(main: Coroutine[Any, Any, Any]) -> Any:
     try:
         result = await asyncio.wait_for(main, PATIENCE_S)
     finally:
+        loop_pulse.beat()
         ended.set()
         beating.cancel()
     blocked = loop_pulse.longest_s - thread_pulse.longest_s

@@ -392,7 +392,8 @@ def test_a_worker_that_dies_is_replaced(run, engine_of, witness, caplog) -> None
             assert {type(end) for end in ends} == {WorkerError}
             backend.error = None
             assert len((await engine.score(PAIRS)).scores) == 6
-            assert engine.state().num_workers == 2
+            while engine.state().num_workers < 2:
+                await asyncio.sleep(0.002)
 
     run(main())
     assert set(witness.replacements) == {"died"}
@@ -432,7 +433,8 @@ def test_a_worker_that_hangs_is_replaced(run, engine_of, gate, witness) -> None:
             ends = await _ends(tasks)
             assert {type(end) for end in ends} == {WorkerError}
             assert len((await engine.score(PAIRS)).scores) == 6
-            assert engine.state().num_workers == 2
+            while engine.state().num_workers < 2:
+                await asyncio.sleep(0.002)
             gate.open()
 
     run(main())

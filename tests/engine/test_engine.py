@@ -20,7 +20,7 @@ from pairscore.errors import SettingError
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.road import open_road
 
-WORDS = "red blue fox sky wine river stone cloud bird glass".split()
+WORDS = ["red", "blue", "fox", "sky", "wine", "river", "stone", "cloud", "bird", "glass"]
 
 
 def _pairs(count: int, *, seed: int = 7, longest: int = 60) -> list[tuple[str, str]]:

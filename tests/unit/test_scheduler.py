@@ -228,8 +228,10 @@ _REQUESTS = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(requests=_REQUESTS, events=st.lists(st.integers(0, 5), max_size=60), data=st.data())
 def test_every_request_ends_once_and_nothing_is_left(requests, events, data) -> None:
-    """Whatever is submitted, dropped, failed and finished in whatever order: no waiter is lost, none ends
-    twice, each logit belongs to its pair, and in the end the queue is empty."""
+    """Whatever is submitted, dropped, failed and finished, in whatever order.
+
+    No waiter is lost, none ends twice, each logit belongs to its pair, and in the end the queue is empty.
+    """
     scheduler = Scheduler(budget=64, num_workers=3)
     open_, running, ended = set(), [], []
     todo = [{name: 1 + 7 * int(name) % 80 for name in request} for request in requests]

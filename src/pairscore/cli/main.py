@@ -121,7 +121,7 @@ app.command("score", help=score.HELP)(score.score)
 app.command("rank", help=rank.HELP)(rank.rank)
 app.command("models", help=models.HELP)(models.models)
 app.add_typer(keys.app, name="keys")
-app.command("serve", help=serve.HELP)(serve.serve)
+app.command("serve", cls=serve.ServeCommand, help=serve.HELP)(serve.serve)
 
 
 def run() -> None:

@@ -1,117 +1,128 @@
-"""`pairscore serve`: the HTTP service, with its settings as flags."""
+"""`pairscore serve`: the HTTP service; its flags are made from the service's settings, which know them all."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from pairscore.cli import options
+from pairscore.cli import output
 
-__all__ = ["HELP", "serve"]
+if TYPE_CHECKING:
+    from pairscore.service.fields import Setting
+
+__all__ = ["HELP", "ServeCommand", "serve"]
 
 HELP = """Serve scores over HTTP until Ctrl-C or SIGTERM; requests under way are answered first.
 
-Every setting is also an environment variable: PAIRSCORE_ and the flag's name,
-such as PAIRSCORE_MAX_PAIRS. A flag wins. Interactive documentation: /docs
+Every setting is a flag, an environment variable (PAIRSCORE_MAX_PAIRS) and a
+key of the TOML file that --config names (max_pairs = 1000). A flag wins over a
+variable, a variable over the file; --check shows what holds, and from where.
+Interactive documentation: /docs
 
 Examples:
 
   pairscore serve
   pairscore serve --host 0.0.0.0 --port 9000 --max-pairs 5000
+  pairscore serve --max-pairs 5000 --check > pairscore.toml
+  pairscore serve --config pairscore.toml
   curl -s localhost:8000/score -H 'content-type: application/json' \\
        -d '{"text_a": "a question", "text_b": "an answer"}'
 
 It needs the extra serve: pip install 'pairscore\\[serve]'"""
 
-_LIMITS = "Limits"
-_OWN = "Without it: PAIRSCORE_{name}, else {default}."
+_SHORT = {"model": "-m"}
 
 
-def _whole(metavar: str, text: str, *, name: str, default: str, panel: str = _LIMITS) -> Any:
-    """An option that is passed on only if it was given, so that the environment keeps its say."""
-    return typer.Option(
-        f"--{name.replace('_', '-')}",
-        metavar=metavar,
-        help=f"{text} {_OWN.format(name=name.upper(), default=default)}",
-        rich_help_panel=panel,
-        show_default=False,
+class ServeCommand(TyperCommand):
+    """A verb whose options are made when they are first asked for.
+
+    They come from the settings, and those from pydantic, which `pairscore --help` must not wait for.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, and `--help`."""
+        self.params = self.params or _params()
+        return super().get_params(ctx)
+
+    def invoke(self, ctx: Any) -> None:
+        """Serve; typer's own way knows only the options that were there when the verb was declared: none."""
+        serve(ctx)
+
+
+def serve(context: typer.Context) -> None:
+    """Serve, or check the settings; `HELP` is what the user reads."""
+    # None is "not given": a variable, the file or the default decides.
+    given = dict(context.params)
+    only_check = given.pop("check")
+    # Here, because only this verb needs the service; its package names the extra if that is missing.
+    from pairscore.service.settings import ServiceSettings
+
+    settings = ServiceSettings(**given)
+    if only_check:
+        _check(settings)
+        return
+    from pairscore.service.server import serve as serve_forever
+
+    serve_forever(settings)
+
+
+def _check(settings: Any) -> None:
+    from pairscore.service.check import as_toml, check
+
+    warnings = check(settings)
+    output.say(as_toml(settings).rstrip())
+    for warning in warnings:
+        output.note(f"warning: {warning}")
+
+
+def _params() -> list[Any]:
+    """What typer makes of a function with a parameter for each setting."""
+    from pairscore.service.settings import SETTINGS
+
+    def serve(**_given: Any) -> None: ...
+
+    serve.__signature__ = inspect.Signature([_CHECK, *map(_parameter, SETTINGS)])  # type: ignore[attr-defined]
+    app = typer.Typer(add_completion=False)
+    app.command()(serve)
+    return typer.main.get_command(app).params
+
+
+def _parameter(setting: Setting) -> inspect.Parameter:
+    from pairscore.service.fields import flag, variable
+
+    is_flag = setting.kind is bool
+    name = f"{flag(setting.name)}/{flag(f'no_{setting.name}')}" if is_flag else flag(setting.name)
+    option = typer.Option(
+        name,
+        *([_SHORT[setting.name]] if setting.name in _SHORT else []),
+        metavar=setting.metavar,
+        help=f"{setting.text} Without it: {variable(setting.name)}, else {setting.otherwise}.",
+        rich_help_panel=str(setting.panel),
+        autocompletion=(lambda: list(setting.choices)) if setting.choices else None,
+    )
+    # As a text: the settings check it, wherever it came from.
+    return _keyword(
+        setting.name, Annotated[(bool if is_flag else str) | None, option], default=None
     )
 
 
-def serve(
-    *,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            help="The address to listen on; 0.0.0.0 for all. Without it: PAIRSCORE_HOST, else 127.0.0.1.",
-            show_default=False,
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            help="The port; 0 takes a free one. Without it: PAIRSCORE_PORT, else 8000.",
-            show_default=False,
-        ),
-    ] = None,
-    model: options.ModelOption = None,
-    backend: Annotated[
-        options.BackendChoice | None,
-        typer.Option(
-            help="What runs the model; fake counts common words. "
-            "Without it: PAIRSCORE_BACKEND, else onnx.",
-            show_default=False,
-        ),
-    ] = None,
-    max_pairs: Annotated[
-        int | None, _whole("N", "Pairs in one request.", name="max_pairs", default="1,000")
-    ] = None,
-    max_chars: Annotated[
-        int | None, _whole("CHARS", "Characters in one text.", name="max_chars", default="100,000")
-    ] = None,
-    max_body_bytes: Annotated[
-        int | None,
-        _whole("BYTES", "Bytes of one request's body.", name="max_body_bytes", default="32 MiB"),
-    ] = None,
-    num_workers: Annotated[
-        int | None,
-        _whole("N", "Threads that run the model.", name="num_workers", default="one for each core"),
-    ] = None,
-    max_length: Annotated[
-        int | None,
-        _whole("TOKENS", "Tokens of a pair.", name="max_length", default="the model's own"),
-    ] = None,
-    budget: Annotated[
-        int | None,
-        _whole("TOKENS", "Padded tokens that are run at once.", name="budget", default="512"),
-    ] = None,
-    log_level: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LEVEL",
-            help="debug, info, warning or error. Without it: PAIRSCORE_LOG_LEVEL, else info.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
-    """Serve; `HELP` is what the user reads."""
-    # None is "not given": the environment, or the default, decides.
-    given = {
-        "host": host,
-        "port": port,
-        "model": model,
-        "backend": backend.value if backend is not None else None,
-        "max_pairs": max_pairs,
-        "max_chars": max_chars,
-        "max_body_bytes": max_body_bytes,
-        "num_workers": num_workers,
-        "max_length": max_length,
-        "budget": budget,
-        "log_level": log_level.lower() if log_level is not None else None,
-    }
-    # Here, because only this verb needs the service; its package names the extra if that is missing.
-    from pairscore.service.server import serve as serve_forever
-    from pairscore.service.settings import ServiceSettings
+def _keyword(name: str, annotation: Any, *, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
-    serve_forever(ServiceSettings(**given))
+
+_CHECK = _keyword(
+    "check",
+    Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Print the settings and where each came from, as a TOML file for --config, and serve nothing. "
+            "A contradiction ends it with exit code 2.",
+        ),
+    ],
+    default=False,
+)

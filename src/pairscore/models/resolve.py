@@ -21,7 +21,7 @@ from pairscore.errors import (
 )
 from pairscore.models.catalog import DEFAULT_MODEL, CatalogEntry, find, list_models
 
-__all__ = ["MANIFEST", "ModelFiles", "file_sha256", "resolve"]
+__all__ = ["MANIFEST", "ModelFiles", "check_name", "file_sha256", "resolve"]
 
 MANIFEST = "manifest.json"
 _ONNX_PLACES = ("model.onnx", "onnx/model.onnx")
@@ -88,6 +88,17 @@ def resolve(
         hub_id, revision=revision or pinned or None, local_files_only=local_files_only
     )
     return _local(folder, name=entry.name if entry else hub_id, source="hub", revision=folder.name)
+
+
+def check_name(name_or_path: str | Path) -> None:
+    """Refuse what can be no model, without looking for it: no folder, no known name, no hub id.
+
+    Raises:
+        ModelNotFoundError: nothing can be known by that name.
+    """
+    name, _, _ = str(name_or_path).partition("@")
+    if not Path(name_or_path).is_dir() and find(name) is None:
+        _refuse_unknown(name)
 
 
 def file_sha256(path: Path) -> str:

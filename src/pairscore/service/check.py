@@ -18,16 +18,22 @@ from typing import Final
 import tomlkit
 from tomlkit import TOMLDocument
 
-from pairscore.config import DEFAULT_BUDGET, num_cores
-from pairscore.engine.records import EngineConfig
-from pairscore.errors import MissingExtraError, ModelNotFoundError, SettingError
-from pairscore.models.catalog import DEFAULT_MODEL, find, list_models
+from pairscore.config import num_cores
+from pairscore.errors import MissingExtraError, SettingError
+from pairscore.models.catalog import DEFAULT_MODEL, find
+from pairscore.models.resolve import check_name
 from pairscore.service.fields import Setting, option, variable
 from pairscore.service.keys import KeyRing
 from pairscore.service.settings import SETTINGS, ServiceSettings, unknown_variables
 
 __all__ = ["as_toml", "check"]
 
+_MEASURED: Final = ("num_workers", "budget")
+_NEEDS: Final = {
+    "cache_dir": "autotune",
+    "cache_ttl_s": "cache_bytes",
+    "service_name": "otlp_endpoint",
+}
 _OTEL: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
@@ -50,7 +56,8 @@ def check(settings: ServiceSettings) -> tuple[str, ...]:
     ]
     if contradictions:
         raise SettingError("\n".join(contradictions))
-    _check_model(settings.model)
+    if settings.model is not None:
+        check_name(settings.model)
     _check_extras(settings)
     return (*_odd_numbers(settings), *_odd_doors(settings), *_idle(settings), *unknown_variables())
 
@@ -58,20 +65,11 @@ def check(settings: ServiceSettings) -> tuple[str, ...]:
 def _limits(settings: ServiceSettings) -> Iterator[str]:
     yield from _above(settings, "max_chars", "max_body_bytes", "no body could hold such a text")
     yield from _above(settings, "max_pairs", "max_body_bytes", "no body could hold so many pairs")
-    yield from _above(
-        settings, "budget", "max_queue_tokens", "a whole micro-batch could never be admitted"
-    )
-    interval = EngineConfig().canary_interval_s
-    if settings.canary_max_age_s <= interval:
-        yield (
-            f"canary_max_age_s is {settings.canary_max_age_s:g} and a canary is sent every {interval:g} "
-            f"seconds; the service would be unhealthy in between; raise {option('canary_max_age_s')}"
-        )
+    yield from _above(settings, "budget", "max_queue_tokens", "not one whole micro-batch would fit")
 
 
 def _workers(settings: ServiceSettings) -> Iterator[str]:
-    # By its value, because what `as_toml` wrote says 512 too and yet pins nothing.
-    if settings.autotune and settings.num_workers is not None and settings.budget != DEFAULT_BUDGET:
+    if settings.autotune and not any(_is_measured(settings, name) for name in _MEASURED):
         yield (
             "autotune is on and both num_workers and budget are given; nothing is left to measure; "
             f"leave out {option('autotune')}, {option('num_workers')} or {option('budget')}"
@@ -84,6 +82,12 @@ def _workers(settings: ServiceSettings) -> Iterator[str]:
 
 
 def _access(settings: ServiceSettings) -> Iterator[str]:
+    if settings.keys_file is not None and settings.keys_file.is_fifo():
+        yield (
+            f"keys_file is {str(settings.keys_file)!r}; it is a pipe, and keys are read more than once; "
+            f"give a file with {option('keys_file')}"
+        )
+        return
     try:
         KeyRing(
             keys_file=settings.keys_file,
@@ -116,6 +120,11 @@ def _above(settings: ServiceSettings, name: str, other: str, reason: str) -> Ite
         )
 
 
+def _is_measured(settings: ServiceSettings, name: str) -> bool:
+    """Whether a setting is left to `autotune`, which varies nothing that was given."""
+    return settings.autotune and name in _MEASURED and settings.source(name) == "default"
+
+
 def _has_keys(settings: ServiceSettings) -> bool:
     return settings.keys_file is not None or settings.api_keys is not None
 
@@ -131,19 +140,6 @@ def _unusable(folder: Path) -> str | None:
     if not stat.S_ISDIR(mode):
         return "it is no folder"
     return None if os.access(folder, os.W_OK | os.X_OK) else "it may not be written"
-
-
-def _check_model(model: str | None) -> None:
-    name = (model or "").partition("@")[0]
-    if model is None or Path(model).is_dir() or find(name) is not None:
-        return
-    owner, _, repository = name.partition("/")
-    if not owner or not repository or "/" in repository or owner.startswith((".", "~")):
-        known = ", ".join(entry.name for entry in list_models())
-        raise ModelNotFoundError(
-            f"no model is called {model!r} and no folder of that name exists; known names: {known}; "
-            f"or give a folder, or a hub id such as cross-encoder/NAME, with {option('model')}"
-        )
 
 
 def _check_extras(settings: ServiceSettings) -> None:
@@ -223,16 +219,13 @@ def _idle(settings: ServiceSettings) -> Iterator[str]:
         yield "backend is fake; it counts common words, and its scores mean nothing"
     if settings.backend == "fake" and settings.autotune:
         yield "autotune is on and backend is fake; what it measures is no model"
-    for name, missing in (("cache_ttl_s", "cache_bytes"), ("service_name", "otlp_endpoint")):
-        if _differs(settings, name) and not getattr(settings, missing):
+    for name, other in _NEEDS.items():
+        value = getattr(settings, name)
+        if value != ServiceSettings.model_fields[name].default and not getattr(settings, other):
             yield (
-                f"{name} is {getattr(settings, name)!r}, to no effect without {missing}; "
-                f"set {option(missing)}, or leave out {option(name)}"
+                f"{name} is {str(value)!r}, to no effect without {other}; "
+                f"set {option(other)}, or leave out {option(name)}"
             )
-
-
-def _differs(settings: ServiceSettings, name: str) -> bool:
-    return bool(getattr(settings, name) != ServiceSettings.model_fields[name].default)
 
 
 def as_toml(settings: ServiceSettings) -> str:
@@ -249,8 +242,10 @@ def as_toml(settings: ServiceSettings) -> str:
 
 def _add(document: TOMLDocument, setting: Setting, settings: ServiceSettings) -> None:
     value, source = getattr(settings, setting.name), settings.source(setting.name)
-    if value is None and setting.default is None:
-        document.add(tomlkit.comment(f"{setting.name} = # {source}: {setting.otherwise}"))
+    measured = _is_measured(settings, setting.name)
+    if measured or (value is None and setting.default is None):
+        otherwise = "as measured" if measured else setting.otherwise
+        document.add(tomlkit.comment(f"{setting.name} = # {source}: {otherwise}"))
         return
     # What has a default is turned off with 0.
     plain = 0 if value is None else str(value) if isinstance(value, Path) else value

@@ -40,7 +40,7 @@ MIB: Final = 1024 * 1024
 YEAR_S: Final = 365 * 86_400.0
 """The longest time that can be set, in seconds: locks and sockets refuse to wait for much longer."""
 
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Greedy, because a password may hold an @ itself.
 _PASSWORD: Final = re.compile(r"(?<=://)([^:@/]*):.*(?=@)")
 _QUERY_SECRET: Final = re.compile(r"((?:password|secret|token|key)\w*=)[^&#]+", re.IGNORECASE)
@@ -182,7 +182,7 @@ def _in_words(value: Any, *, unit: str) -> str:
         return f"{value // MIB:,} MiB"
     if isinstance(value, float):
         return f"{value:,g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) and unit != "PORT" else str(value)
 
 
 def table(settings: Iterable[Setting]) -> str:

@@ -70,7 +70,7 @@ def _run(settings: ServiceSettings, listener: socket.socket) -> None:
         "pairscore on http://%s:%d, docs at /docs", f"[{host}]" if ":" in host else host, port
     )
     try:
-        with _quiet_signals():
+        with _quiet_signals(), _reloading(parts):
             _Server(config, parts=parts).run(sockets=[listener])
     except SystemExit:
         # uvicorn ends the process when the start fails; who called us should learn why.
@@ -89,7 +89,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        if _may_handle_hangup():
+            # A signal's own handler would wait until the loop has something else to do.
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._parts.keyring.reload)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -119,6 +120,23 @@ def _bound(settings: ServiceSettings) -> socket.socket:
             f"choose another address with {option('host')} or another port with {option('port')}"
         ) from error
     return listener
+
+
+@contextlib.contextmanager
+def _reloading(parts: Parts) -> Iterator[None]:
+    """Read the keys again on SIGHUP, also before the event loop turns: unhandled, it would end the process."""
+    if not _may_handle_hangup():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, lambda *_: parts.keyring.reload())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _may_handle_hangup() -> bool:
+    return hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager

@@ -73,7 +73,6 @@ class ServiceSettings(BaseSettings):
         env_prefix=ENV_PREFIX,
         frozen=True,
         extra="forbid",
-        allow_inf_nan=False,
         validate_default=False,
         hide_input_in_errors=True,  # a traceback must not show a key
     )
@@ -108,7 +107,6 @@ class ServiceSettings(BaseSettings):
         "The port; 0 takes a free one.",
         metavar="PORT",
         default=8000,
-        otherwise="8000",
         ge=0,
         le=65535,
     )
@@ -334,15 +332,12 @@ def _read(file: Path) -> dict[str, Any]:
     """The keys of a file, each one a setting's and with a value of its kind."""
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = f"it cannot be read: {error.strerror or error}"
+    # ValueError: neither TOML nor UTF-8.
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        reason = "cannot be read" if isinstance(error, OSError) else "is not TOML"
         raise SettingError(
-            f"config is {str(file)!r}; {reason}; set it with {option('config')}"
-        ) from error
-    # ValueError: not TOML, not UTF-8, or no path at all.
-    except ValueError as error:
-        raise SettingError(
-            f"config is {str(file)!r}; it is not TOML: {error}; mend the file"
+            f"config is {str(file)!r}; it {reason}: {cause}; set it with {option('config')}"
         ) from error
     wrong = [text for key, value in content.items() for text in _wrong_key(key, value, file)]
     if wrong:
@@ -362,9 +357,13 @@ def _wrong_key(key: str, value: Any, file: Path) -> Iterator[str]:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name.casefold().replace("-", "_"), _BY_NAME)
+    near = _near(name)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_BY_NAME)}"
     return f"no setting is called {name!r}; {hint}"
+
+
+def _near(name: str) -> list[str]:
+    return difflib.get_close_matches(name.casefold().replace("-", "_"), _BY_NAME)
 
 
 def _worded(error: ValidationError, gathered: _Gathered) -> str:
@@ -387,8 +386,8 @@ def unknown_variables() -> Iterator[str]:
     known = [variable(name) for name in _BY_NAME]
     for name in sorted(os.environ):
         if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            yield f"{name} sets nothing" + (f"; did you mean {near[0]}?" if near else "")
+            near = [variable(other) for other in _near(name[len(ENV_PREFIX) :])]
+            yield f"{name} sets nothing" + (f"; did you mean {' or '.join(near)}?" if near else "")
 
 
 def settings_table() -> str:

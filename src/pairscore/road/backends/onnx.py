@@ -8,10 +8,16 @@ session with several threads, made when it is first asked for. The two share the
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 import numpy as np
+
+# Read when the runtime is loaded. Without it, it keeps a device id and a database of events in the user's
+# cache folder, to be sent to its makers; nothing here reaches out unless somebody asks for it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 

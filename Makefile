@@ -14,7 +14,7 @@ export HF_HUB_OFFLINE := 1
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test test-all check bench evaluate docs model clean
+.PHONY: help setup serve demo test test-all check bench bench-serve evaluate docs model clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,8 +54,11 @@ check: setup ## format, lint, types, and generated pages up to date
 	$(BIN)/python tools/build_docs.py --check
 
 bench: setup .venv-oracle/.ready ## speed and memory against the peers (makes its own environments)
-	$(BIN)/python benchmarks/setup_peers.py
+	$(BIN)/python benchmarks/setup_peers.py oracle peers
 	$(BIN)/python benchmarks/bench.py
+
+bench-serve: setup .venv-oracle/.ready ## servers under load, beside the article's app and Infinity
+	$(BIN)/python benchmarks/serve/bench.py
 
 evaluate: setup .venv-oracle/.ready ## accuracy against float32 and on judged data
 	$(ORACLE)/python benchmarks/evaluate.py
@@ -67,4 +70,4 @@ model: .venv-oracle/.ready ## make the bundled model anew from its published wei
 	$(ORACLE)/python tools/build_bundled_model.py
 
 clean: ## remove environments, caches and what the benchmarks made
-	rm -rf .venv .venv-oracle .venv-peers benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oracle .venv-peers .venv-infinity benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,10 +1,11 @@
-"""What the score cache costs: microseconds a call, bytes an entry, and the same of `cachetools.TTLCache`.
+"""What the score cache costs: microseconds a call, bytes an entry.
 
 Nothing is scored here. Redis is measured too where `redis-server` is installed; one is started on a socket
-of its own and ended. Run it with::
+of its own and ended. `cachetools.TTLCache` is measured beside our own memory tier where it is installed;
+pairscore does not need it. Run it with::
 
     python benchmarks/cache.py
-    python benchmarks/cache.py --entries 1000000 --save laptop
+    pip install cachetools && python benchmarks/cache.py --entries 1000000 --save laptop
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from cachetools import TTLCache
 
 import machine
 from pairscore.cache.base import CachedScore, PairKeys, ScoreCache
@@ -82,7 +82,9 @@ class Rival:
     """`cachetools.TTLCache` behind the same two methods, so that both are asked in the same way."""
 
     def __init__(self, num_entries: int) -> None:
-        self._scores: TTLCache[bytes, CachedScore] = TTLCache(maxsize=num_entries, ttl=_TTL_S)
+        from cachetools import TTLCache
+
+        self._scores = TTLCache(maxsize=num_entries, ttl=_TTL_S)
 
     async def get_many(self, keys: Sequence[bytes]) -> list[CachedScore | None]:
         """What it knows."""
@@ -102,9 +104,14 @@ def entries_of(num: int) -> list[tuple[bytes, CachedScore]]:
     ]
 
 
-def own(num_entries: int) -> MemoryCache:
-    """Our memory tier with room for so many."""
-    return MemoryCache(max_bytes=num_entries * ENTRY_BYTES, ttl_s=_TTL_S)
+def makers() -> dict[str, Callable[[int], MemoryCache | Rival]]:
+    """What is measured in memory: each makes a cache with room for so many entries."""
+
+    def own(num_entries: int) -> MemoryCache:
+        return MemoryCache(max_bytes=num_entries * ENTRY_BYTES, ttl_s=_TTL_S)
+
+    rival = {"cachetools.TTLCache": Rival} if find_spec("cachetools") else {}
+    return {"memory": own, **rival}
 
 
 def size(name: str, cache: ScoreCache | Rival, num_entries: int) -> Size:
@@ -210,13 +217,12 @@ def speeds(num_entries: int) -> list[Row]:
         await cache.close()
         return rows
 
+    rows = []
+    for name, make in makers().items():
+        rows += asyncio.run(full(name, make(num_entries)))
     with redis_url() as url:
-        rows = asyncio.run(shared(url)) if url else []
-    return [
-        *asyncio.run(full("memory", own(num_entries))),
-        *asyncio.run(full("cachetools.TTLCache", Rival(num_entries))),
-        *rows,
-    ]
+        rows += asyncio.run(shared(url)) if url else []
+    return rows
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -242,10 +248,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         [(name, f"{value:.0f}") for name, value in making.items()],
     )
     num = options.entries
-    sizes = [
-        size("memory", own(num), num),
-        size("cachetools.TTLCache", Rival(num), num),
-    ]
+    sizes = [size(name, make(num), num) for name, make in makers().items()]
     show_table(
         f"Bytes an entry, {num:,} entries; memory counts {ENTRY_BYTES} for each",
         ("", "filled", "replaced", "full collection, ms"),

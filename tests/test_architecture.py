@@ -35,7 +35,6 @@ HOMES = {
     "opentelemetry": {"service"},
     "tomlkit": {"service"},
     "platformdirs": {"service"},
-    "cachetools": {"cache"},
     "redis": {"cache"},
     "typer": {"cli"},
     "click": {"cli"},

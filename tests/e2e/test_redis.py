@@ -31,7 +31,7 @@ KEYS = PairKeys(model_sha256="0" * 64, max_length=512, truncation_side="right")
 KEY, OTHER = KEYS.keys([("query", "one"), ("query", "other")])
 SCORE, OTHER_SCORE = CachedScore(9.25, 27, truncated=False), CachedScore(-4.5, 512, truncated=True)
 PLENTY_S = 5.0  # a loaded machine must not look like an outage
-SHORT_S = 0.05
+SHORT_S = 0.25  # for what never answers
 PAUSE_S = 31.0  # longer than any pause
 
 
@@ -395,6 +395,31 @@ def test_redis_is_full(server: Server, lines) -> None:
     ]
 
 
+def test_full_and_then_killed(server: Server) -> None:
+    """Two outages of unlike kinds, one in the other: both end, whichever is tried first."""
+    clock = Clock()
+
+    async def scenario() -> None:
+        async with opened(server.url, clock=clock) as cache:
+            server.ask("CONFIG", "SET", "maxmemory", "1")
+            await cache.put_many([(KEY, SCORE)])  # refused: nothing is written for a second
+            server.kill()
+            clock.now += 0.5
+            await cache.get_many([KEY])  # no answer: nothing is asked for a second
+            clock.now += 0.75
+            await cache.put_many([(KEY, SCORE)])  # might be written, must not be asked
+            clock.now += 0.5
+            await cache.put_many([(KEY, SCORE)])  # might be both, and gets no answer
+            assert cache.stats().shared_errors == 3
+
+            server.start()
+            clock.now += PAUSE_S
+            await cache.put_many([(KEY, SCORE)])
+            assert await cache.get_many([KEY]) == [SCORE]
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(("allowed", "verb"), [("+mget", "written"), ("+set", "read")])
 def test_a_user_who_may_not_do_both(server: Server, lines, allowed: str, verb: str) -> None:
     """What is permitted is done; the rest is an outage of its own."""
@@ -546,8 +571,13 @@ def _num_clients(server: Server) -> int:
 
 
 @asynccontextmanager
-async def impostor(answer: bytes | None) -> AsyncIterator[tuple[str, list[int]]]:
-    """Something that accepts connections and answers always the same, or never; its URL, its connections."""
+async def impostor(
+    answer: bytes | None, *, greeting: bytes = b"+OK\r\n"
+) -> AsyncIterator[tuple[str, list[int]]]:
+    """Something that accepts connections and answers always the same, or never.
+
+    Gives its URL, and a list with one entry for each connection it got.
+    """
     seen: list[int] = []
     done = asyncio.Event()
 
@@ -555,8 +585,9 @@ async def impostor(answer: bytes | None) -> AsyncIterator[tuple[str, list[int]]]
         seen.append(len(seen))
         if answer is None:
             await done.wait()
-        while answer is not None and await reader.read(4096):
-            writer.write(answer)
+        while answer is not None and (data := await reader.read(4096)):
+            writer.write(greeting * data.count(b"SETINFO"))
+            writer.write(answer * (data.count(b"MGET") + data.count(b"\nSET\r")))
         writer.close()
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -624,7 +655,8 @@ def test_a_caller_that_goes_away_during_the_probe(lines) -> None:
             clock.now += PAUSE_S
             for number in (2, 3):
                 call = asyncio.create_task(cache.get_many([KEY]))
-                await asyncio.sleep(SHORT_S / 5)
+                while len(seen) < number and not call.done():
+                    await asyncio.sleep(0.001)
                 call.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await call
@@ -642,6 +674,7 @@ def test_a_caller_that_goes_away_during_the_probe(lines) -> None:
         b"+OK\r\n",
         b":5\r\n",
         b"*1\r\n$-1\r\n",
+        b"*3\r\n$-1\r\n$-1\r\n$-1\r\n",
         b"*x\r\n",
         b"$abc\r\n",
         b"-ASK\r\n",
@@ -650,11 +683,16 @@ def test_a_caller_that_goes_away_during_the_probe(lines) -> None:
         b"\xff\xfe\r\n",
     ],
 )
-def test_something_that_answers_nonsense(lines, answer: bytes) -> None:
-    """Whatever it says, a call ends with misses."""
+@pytest.mark.parametrize("is_polite", [True, False], ids=["when asked", "at once"])
+def test_something_that_answers_nonsense(lines, answer: bytes, *, is_polite: bool) -> None:
+    """Whatever it says, and whether it greets like a Redis first, a call ends with misses."""
+    greeting = b"+OK\r\n" if is_polite else answer
 
     async def scenario() -> None:
-        async with impostor(answer) as (url, _), opened(url, timeout_s=SHORT_S) as cache:
+        async with (
+            impostor(answer, greeting=greeting) as (url, _),
+            opened(url, timeout_s=0.05) as cache,
+        ):
             assert await cache.get_many([KEY, OTHER]) == [None, None]
             await cache.put_many([(KEY, SCORE)])
             assert cache.stats().num_hits == 0

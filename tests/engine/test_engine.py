@@ -236,6 +236,14 @@ def test_another_truncation_is_another_cache_key(run, engine_of) -> None:
     assert {score.num_tokens for score in kept.values()} == {32, 64}
 
 
+def test_another_model_is_another_cache_key() -> None:
+    """Weights, tokenizer and backend name it: a cache that is shared never mixes them up."""
+    fake, real = open_road(backend="fake"), open_road()
+
+    assert fake.model_sha256 == real.model_sha256
+    assert fake.fingerprint != real.fingerprint
+
+
 def test_timing_adds_up(run, engine_of) -> None:
     """The parts are not negative and lie within the whole."""
 

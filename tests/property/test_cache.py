@@ -26,7 +26,10 @@ SOME_KEYS = st.lists(
 # Lone surrogates too: no text that JSON can carry may fail.
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=6)
 TEXTS = (
-    st.sampled_from(["", "a", "ab", "b", "\0", "\ud800", "\ud800\udc00", "\U00010000"]) | ANY_TEXT
+    st.sampled_from(
+        ["", "a", "ab", "b", "?", "\0", "\ud800", "\udc00", "\ud800\udc00", "\U00010000"]
+    )
+    | ANY_TEXT
 )
 PAIRS = st.tuples(TEXTS, TEXTS)
 

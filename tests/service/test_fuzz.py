@@ -529,6 +529,15 @@ def test_a_part_of_a_file(service: Service, value: str) -> None:
     service.ask(Sent(path="/docs-files/swagger-ui.css", method="GET", headers=headers))
 
 
+def test_a_file_for_a_request_with_a_body(service: Service, caplog: Any) -> None:
+    """Nobody reads the body, so what is announced of it is no reason to break an answer off."""
+    headers = ((b"content-length", b"1000000000"),)
+    sent = Sent(path="/docs-files/swagger-ui.css", method="GET", headers=headers)
+
+    assert [answer.status for answer in service.ask(sent)] == [200]
+    assert not caplog.records
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ten_thousand_bodies(service: Service) -> None:

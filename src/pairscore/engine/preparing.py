@@ -76,7 +76,7 @@ class Preparer:
         self._cache = cache
         self._keys = (
             PairKeys(
-                model_sha256=road.model_sha256,
+                model_sha256=road.fingerprint,
                 max_length=road.max_length,
                 truncation_side=road.config.truncation_side,
             )

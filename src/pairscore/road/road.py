@@ -16,7 +16,7 @@ import numpy as np
 from pairscore.config import RoadConfig
 from pairscore.errors import BackendError, NonFiniteScoreError, SettingError
 from pairscore.models.card import Card, read_card
-from pairscore.models.resolve import ModelFiles, resolve
+from pairscore.models.resolve import ModelFiles, file_sha256, resolve
 from pairscore.road.backends.base import Backend
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.planning import Plan, plan
@@ -55,6 +55,12 @@ class Road:
     def model_sha256(self) -> str:
         """The sha256 of the weights; a large file without a manifest takes seconds the first time."""
         return self._files.sha256
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Differs wherever the same two texts may get another logit: weights, tokenizer, backend."""
+        tokenizer = file_sha256(self._files.folder / "tokenizer.json")
+        return f"{self.model_sha256}:{tokenizer}:{self.backend_name}"
 
     @property
     def max_length(self) -> int:

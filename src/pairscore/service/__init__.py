@@ -13,7 +13,6 @@ from pairscore.errors import MissingExtraError
 __all__: list[str] = []
 
 _NEEDED = (
-    "cachetools",
     "fastapi",
     "fastapi_offline",
     "platformdirs",

@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 import pairscore
 from pairscore.errors import PairscoreError
@@ -55,6 +56,14 @@ class _App(FastAPI):
         return super().openapi()
 
 
+class _PageFiles(StaticFiles):
+    """Small files, always sent whole: a range that is none would be answered in another shape."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
 def create_app(settings: ServiceSettings | None = None, *, road: Road | None = None) -> FastAPI:
     """Make the service; the model is loaded when the server starts it up, not here.
 
@@ -82,7 +91,7 @@ def create_app(settings: ServiceSettings | None = None, *, road: Road | None = N
     app.include_router(health.router)
     app.add_api_route("/", _index, include_in_schema=False)
     app.add_api_route("/docs", _docs, include_in_schema=False)
-    app.mount(_PAGE_PATH, StaticFiles(packages=[("fastapi_offline", "static")]))
+    app.mount(_PAGE_PATH, _PageFiles(packages=[("fastapi_offline", "static")]))
     app.add_exception_handler(PairscoreError, problems.of_pairscore_error)
     app.add_exception_handler(Refusal, problems.of_refusal)
     app.add_exception_handler(HTTPException, problems.of_http_exception)

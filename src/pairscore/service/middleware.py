@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pairscore.service import logs
 from pairscore.service.parts import Parts
-from pairscore.service.problems import REQUEST_ID_HEADER, Refusal, of_unknown_error
+from pairscore.service.problems import REQUEST_ID_HEADER, Refusal, closing, of_unknown_error
 from pairscore.service.settings import option
 from pairscore.service.tracing import RequestSpan
 
@@ -32,6 +32,7 @@ _GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 # nginx' own number for a client that left before its answer.
 _CLIENT_LEFT: Final = 499
 _READABLE: Final = 20
+_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Door:
@@ -73,6 +74,12 @@ class Door:
         except ClientDisconnect:
             # Counted below as what it is.
             pass
+        except asyncio.CancelledError:
+            # The server has waited long enough for what is under way, and is about to end.
+            if not self._parts.runtime.draining:
+                raise
+            if not status:
+                await closing(Request(scope))(scope, receive, send_with_id)
         # The last door: whatever comes here would otherwise be a traceback on somebody's screen.
         except Exception as error:
             response = of_unknown_error(Request(scope), error)
@@ -120,7 +127,8 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it."""
-        if scope["type"] != "http":
+        # Of a request that has no body by its nature nothing is read, whatever it announces.
+        if scope["type"] != "http" or scope["method"] in _BODILESS:
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "")

@@ -48,6 +48,7 @@ __all__ = [
     "STATUS",
     "Details",
     "Refusal",
+    "closing",
     "of_http_exception",
     "of_pairscore_error",
     "of_refusal",
@@ -253,6 +254,17 @@ async def of_http_exception(request: Request, error: Exception) -> Response:
         message = f"{method} is not for {path}; use {allowed}"
     return problem(
         request, status=error.status_code, kind=kind, message=message, headers=error.headers
+    )
+
+
+def closing(request: Request) -> Response:
+    """A request that could not be finished before the service ended."""
+    return problem(
+        request,
+        status=STATUS[ClosedError],
+        kind=ClosedError.__name__,
+        message=_PUBLIC[ClosedError],
+        headers={"Retry-After": "1", "Connection": "close"},
     )
 
 

@@ -66,6 +66,7 @@ class Runtime:
         self._engine: Engine | None = None
         self._cache: ScoreCache | None = None
         self._failure: PairscoreError | None = None
+        self._draining = False
 
     @property
     def loaded(self) -> bool:
@@ -99,6 +100,7 @@ class Runtime:
         Raises:
             PairscoreError: one of them cannot be done.
         """
+        self._draining = False
         try:
             road = self._given
             if road is None:
@@ -138,8 +140,14 @@ class Runtime:
             ready=lambda: self.readiness().ready,
         )
 
+    @property
+    def draining(self) -> bool:
+        """Whether the end has begun."""
+        return self._draining
+
     async def drain(self) -> None:
         """Refuse what is new and finish what was admitted, within `grace_s`."""
+        self._draining = True
         if self._engine is not None:
             await self._engine.close()
 

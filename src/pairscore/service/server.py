@@ -29,7 +29,7 @@ __all__ = ["serve"]
 _log = logging.getLogger("pairscore.service")
 
 # Answers are still written after the engine has ended its last request.
-_LAST_WORDS_S = 5.0
+_LAST_WORDS_S = 2.0
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -65,13 +65,16 @@ def _run(settings: ServiceSettings, listener: socket.socket) -> None:
         timeout_graceful_shutdown=math.ceil(settings.grace_s + _LAST_WORDS_S),
         server_header=False,
     )
+    server = _Server(config, parts=parts)
     host, port = listener.getsockname()[:2]
-    _log.info(
-        "pairscore on http://%s:%d, docs at /docs", f"[{host}]" if ":" in host else host, port
-    )
     try:
-        with _quiet_signals(), _reloading(parts):
-            _Server(config, parts=parts).run(sockets=[listener])
+        with _quiet_signals(server), _reloading(parts):
+            _log.info(
+                "pairscore on http://%s:%d, docs at /docs",
+                f"[{host}]" if ":" in host else host,
+                port,
+            )
+            server.run(sockets=[listener])
     except SystemExit:
         # uvicorn ends the process when the start fails; who called us should learn why.
         failure: PairscoreError | None = parts.runtime.failure
@@ -99,6 +102,9 @@ class _Server(uvicorn.Server):
         draining = asyncio.create_task(self._parts.runtime.drain())
         await super().shutdown(sockets)
         await draining
+        if self.force_exit:
+            # A second Ctrl-C: uvicorn waits for nobody any more, but what was opened is closed.
+            await self.lifespan.shutdown()
 
 
 def _bound(settings: ServiceSettings) -> socket.socket:
@@ -140,12 +146,19 @@ def _may_handle_hangup() -> bool:
 
 
 @contextlib.contextmanager
-def _quiet_signals() -> Iterator[None]:
-    """Swallow the signal that uvicorn raises once more at its end; after a graceful end it is no news."""
+def _quiet_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Let a signal that comes before uvicorn listens to signals end the server too.
+
+    uvicorn raises its signal once more at its end; after a graceful end that is no news.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: None) for number in _END_SIGNALS}
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in _END_SIGNALS}
     try:
         yield
     finally:

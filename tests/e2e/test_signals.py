@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import itertools
@@ -29,6 +30,7 @@ NUM_DOCUMENTS = 20
 ADMITTED_S = 0.05
 # What an end takes besides waiting for requests: a tick of the server, threads, the interpreter.
 SLACK_S = 4.0
+SLOW = pytest.mark.slow
 JSON = {"Content-Type": "application/json"}
 UNWANTED = ("Traceback", "Task was destroyed", "never retrieved", "never awaited", "Exception in")
 
@@ -77,7 +79,13 @@ class Server:
 
     def wait_for_log(self, part: str, times: int = 1) -> None:
         """Until it has logged this so often."""
-        _wait(lambda: self.text().count(part) >= times, START_S, self)
+
+        def said() -> bool:
+            text = self.text()
+            assert text.count(part) >= times or self.process.poll() is None, text
+            return text.count(part) >= times
+
+        _wait(said, START_S, self)
 
     def ended(self, timeout_s: float) -> float:
         """The seconds until the process has ended, well and without a word too much."""
@@ -179,17 +187,28 @@ class Load:
             return True
         attempt = Attempt(sent_at=time.monotonic())
         self.attempts.append(attempt)
-        try:
-            response = connection.getresponse()
-        except ConnectionResetError:
-            connection.close()
-        else:
-            attempt.headers = {key.lower(): value for key, value in response.getheaders()}
-            # An answer that breaks off raises here, and fails the test.
-            attempt.body = response.read()
-            attempt.status = response.status
-        attempt.ended_at = time.monotonic()
+        _read(attempt, connection)
         return True
+
+
+def _read(attempt: Attempt, connection: http.client.HTTPConnection) -> None:
+    """The answer, whole, or none: one that breaks off fails the test."""
+    try:
+        response = connection.getresponse()
+    except ConnectionResetError:
+        connection.close()
+    else:
+        attempt.headers = {key.lower(): value for key, value in response.getheaders()}
+        attempt.body = response.read()
+        attempt.status = response.status
+    attempt.ended_at = time.monotonic()
+
+
+def _fill(attempt: Attempt, connection: http.client.HTTPConnection, body: bytes) -> None:
+    """Send one ranking."""
+    with contextlib.closing(connection):
+        connection.request("POST", "/rerank", body, JSON)
+        _read(attempt, connection)
 
 
 def _ranking(name: str) -> bytes:
@@ -227,7 +246,7 @@ def _begin(load: Load, pool: ThreadPoolExecutor, *, answered: int) -> list[Futur
     return clients
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])
 def test_nothing_that_was_admitted_is_lost(
     start: Start, pool: ThreadPoolExecutor, number: signal.Signals
 ) -> None:
@@ -307,10 +326,10 @@ def test_a_body_that_comes_during_the_grace(start: Start) -> None:
     assert status == 200 or body["error"]["type"] == "ClosedError"
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("second", [pytest.param(signal.SIGTERM, marks=SLOW), signal.SIGINT])
 def test_a_second_signal(start: Start, second: signal.Signals) -> None:
     """It makes the end come sooner or as soon, and no worse."""
-    grace_s = 2.0
+    grace_s = 1.0
     server = start(backend="fake", grace_s=grace_s, body_timeout_s=60).wait_until_ready()
     with _half_a_request(server):
         _wait_for_requests(server, 3)
@@ -319,6 +338,39 @@ def test_a_second_signal(start: Start, second: signal.Signals) -> None:
         server.process.send_signal(second)
 
         assert server.ended(60) < grace_s + SLACK_S
+
+
+@pytest.mark.parametrize(
+    "second",
+    [None, pytest.param(signal.SIGTERM, marks=SLOW), pytest.param(signal.SIGINT, marks=SLOW)],
+)
+def test_work_that_the_grace_is_too_short_for(
+    start: Start, pool: ThreadPoolExecutor, second: signal.Signals | None
+) -> None:
+    """Whoever still waits then is told to come back, and the process ends, whatever its workers are doing."""
+    grace_s = 1.0
+    server = start(grace_s=grace_s).wait_until_ready()
+    documents = [f"document {i} {'of many words ' * 200}" for i in range(300)]
+    body = json.dumps({"query": "words", "documents": documents}).encode()
+    attempt = Attempt(sent_at=0.0)
+    waiting = pool.submit(_fill, attempt, server.connect(), body)
+
+    def working() -> bool:
+        return b"pairscore_requests_in_flight 1.0" in server.ask("GET", "/metrics")[1]
+
+    _wait(working, START_S, server)
+    server.process.send_signal(signal.SIGTERM)
+    if second is not None:
+        server.wait_for_log("Shutting down")
+        server.process.send_signal(second)
+    assert server.ended(60) < grace_s + SLACK_S
+    waiting.result(10)
+
+    if second is None:
+        assert attempt.status == 503
+        assert json.loads(attempt.body)["error"]["type"] == "ClosedError"
+        assert int(attempt.headers["retry-after"]) >= 1
+    assert attempt.status in (503, None)
 
 
 @pytest.mark.slow
@@ -343,13 +395,19 @@ def test_a_signal_at_the_first_word(start: Start) -> None:
     server.ended(15)
 
 
+@pytest.mark.parametrize("autotune", [False, pytest.param(True, marks=SLOW)])
 def test_kill_9_under_load(
-    start: Start, pool: ThreadPoolExecutor, tmp_path: Path, golden: dict[str, Any]
+    start: Start,
+    pool: ThreadPoolExecutor,
+    tmp_path: Path,
+    golden: dict[str, Any],
+    *,
+    autotune: bool,
 ) -> None:
     """What is started again on the same port scores as before, whatever the killed one left behind."""
     folder = tmp_path / "cache"
-    folder.mkdir()
-    server = start(cache_dir=folder).wait_until_ready()
+    settings = {"cache_dir": folder, "autotune": autotune}
+    server = start(**settings).wait_until_ready()
     query = {"query": "rivers", "documents": ["a river", "a town", "a river in a town"]}
     first = json.loads(server.ask("POST", "/rerank", query)[1])
     load = Load(server=server)
@@ -358,11 +416,9 @@ def test_kill_9_under_load(
     assert server.process.wait(10) == -signal.SIGKILL
     for client in clients:
         client.result(30)
-    for left in (path for path in folder.rglob("*") if path.is_file()):
-        # As a disk has it that was not asked to flush.
-        left.write_bytes(left.read_bytes()[: left.stat().st_size // 2])
+    _halve_files(folder, expected=autotune)
 
-    again = start(port=server.port, cache_dir=folder).wait_until_ready()
+    again = start(port=server.port, **settings).wait_until_ready()
     second = json.loads(again.ask("POST", "/rerank", query)[1])
 
     assert [result["corpus_id"] for result in second["results"]] == [
@@ -372,6 +428,34 @@ def test_kill_9_under_load(
         assert after["score"] == pytest.approx(before["score"], abs=golden["tolerance"])
     again.process.send_signal(signal.SIGTERM)
     again.ended(SLACK_S)
+
+
+def _halve_files(folder: Path, *, expected: bool) -> None:
+    """As a disk may have them that was not asked to flush."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert bool(files) is expected
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.slow
+def test_kill_9_during_the_start(start: Start, tmp_path: Path) -> None:
+    """In the middle of measuring, again and again: the next one starts, and keeps what it measured."""
+    folder = tmp_path / "cache"
+    for delay_s in (0.3, 1.0, 2.0):
+        server = start(cache_dir=folder, autotune=True)
+        server.wait_for_log("Waiting for application startup")
+        time.sleep(delay_s)
+        server.process.kill()
+        server.process.wait(10)
+    again = start(cache_dir=folder, autotune=True).wait_until_ready()
+    again.process.send_signal(signal.SIGTERM)
+    again.ended(SLACK_S)
+
+    files = [path.name for path in folder.rglob("*") if path.is_file()]
+    assert len([name for name in files if name.endswith(".json")]) == 1
+    # What was never finished is small, and does not pile up for ever.
+    assert len(files) <= 4
 
 
 FIRST = "psk_" + "f" * 43

@@ -344,7 +344,7 @@ def test_one_table_of_statuses() -> None:
     names = {error.__name__ for error in STATUS}
 
     assert not names & set(REFUSED)
-    assert all(400 <= status < 500 for status in REFUSED.values())
+    assert all(400 <= status < 504 for status in REFUSED.values())
     assert issubclass(next(iter(STATUS)), PairscoreError)
 
 

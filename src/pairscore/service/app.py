@@ -37,6 +37,9 @@ from pairscore.service.tracing import open_tracing
 __all__ = ["create_app"]
 
 _COMPONENTS: Final = "#/components/schemas/{model}"
+_NO_TELEMETRY: Final[Any] = dict.fromkeys(
+    ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
+)
 # Swagger UI comes from a package, not from a CDN, so that /docs works without network.
 _PAGE_PATH: Final = "/docs-files"
 
@@ -85,6 +88,8 @@ def create_app(settings: ServiceSettings | None = None, *, road: Road | None = N
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
+        # Its own would write messages of errors into whatever the process exports; `tracing` does not.
+        telemetry=_NO_TELEMETRY,
     )
     app.state.parts = parts
     app.include_router(routes.router)

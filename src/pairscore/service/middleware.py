@@ -32,6 +32,8 @@ _GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 # nginx' own number for a client that left before its answer.
 _CLIENT_LEFT: Final = 499
 _READABLE: Final = 20
+# Largest bodies that may lie in memory together.
+_BODIES_AT_ONCE: Final = 8
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -124,6 +126,7 @@ class BodyLimit:
         self._app = app
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it."""
@@ -143,12 +146,18 @@ class BodyLimit:
                 raise self._too_large(announced)
             message = await (receive() if complete else self._in_time(receive, late))
             received += len(message.get("body", b""))
+            self._held += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > self._max_bytes:
                 raise self._too_large(f"at least {received:,}")
+            if self._held > _BODIES_AT_ONCE * self._max_bytes:
+                raise self._too_many()
             return message
 
-        await self._app(scope, counting, send)
+        try:
+            await self._app(scope, counting, send)
+        finally:
+            self._held -= received
 
     async def _in_time(self, receive: Receive, late: float) -> Message:
         try:
@@ -161,6 +170,14 @@ class BodyLimit:
                 f"requests, or raise the limit with {option('body_timeout_s')}",
                 headers={"Connection": "close"},
             ) from None
+
+    def _too_many(self) -> Refusal:
+        return Refusal(
+            "BodiesLimitError",
+            f"the bodies of all requests under way hold more than {_BODIES_AT_ONCE * self._max_bytes:,} "
+            "bytes; send the request again in a moment, or smaller ones",
+            headers={"Retry-After": "1"},
+        )
 
     def _too_large(self, received: str) -> Refusal:
         short = received.isdecimal() and len(received) < _READABLE

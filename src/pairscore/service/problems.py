@@ -102,6 +102,7 @@ REFUSED: Final[Mapping[str, int]] = {
     "BodyError": _UNPROCESSABLE,
     "BodyLimitError": 413,
     "BodyTimeoutError": 408,
+    "BodiesLimitError": _UNAVAILABLE,
     "HeaderError": _UNPROCESSABLE,
     "MediaTypeError": 415,
     "KeyMissingError": 401,

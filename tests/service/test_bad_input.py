@@ -350,3 +350,42 @@ def test_every_text_within_the_limits_is_ranked(
     results = response.json()["results"]
     assert sorted(result["corpus_id"] for result in results) == list(range(len(documents)))
     assert all(result["text"] == documents[result["corpus_id"]] for result in results)
+
+
+@pytest.mark.parametrize(
+    "unit", [b"[],", b"1,", b'{"a":1},', b'"",', b'"\\\\",', b'{"text_a":"","text_b":""},', b"[[],"]
+)
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_large_body_of_anything_but_text(
+    client: TestClient, problem, route: str, unit: bytes
+) -> None:
+    """What would take a hundred times its bytes in memory is refused before it is read."""
+    raw = b'{"text_a": "", "x": [' + unit * (1_000_000 // len(unit)) + b"1]}"
+
+    error = problem(client.post(route, content=raw, headers=JSON), 422)
+
+    assert error["type"] == "LimitError"
+    assert "--max-pairs" in error["message"]
+
+
+@pytest.mark.parametrize("end", [b'"', b"\\", b'\\"', b""])
+def test_a_large_body_whose_string_never_ends(client: TestClient, problem, end: bytes) -> None:
+    """Read once from end to end, not once from each of its quotes."""
+    raw = b'{"text_a": "' + b'a\\"' * 1_000_000 + end
+
+    error = problem(client.post("/score", content=raw, headers=JSON), 422)
+
+    assert "not JSON" in error["message"]
+
+
+def test_a_large_body_of_text_is_read(client: TestClient) -> None:
+    """Brackets, commas and quotes within texts count for nothing, nor do white space and other fields."""
+    document = 'a [list], {of} "quoted" \\ things; ' * 20
+    entry = {"text_a": "q", "text_b": document, "id": 12345, "tags": ["a", "b"], "meta": {"n": 1.5}}
+    raw = json.dumps({"pairs": [entry] * 900}, indent=8).encode()
+
+    response = client.post("/score/batch", content=raw, headers=JSON)
+
+    assert len(raw) > 256 * 1024
+    assert response.status_code == 200
+    assert response.json()[899]["text_b"] == document

@@ -225,6 +225,46 @@ def test_a_body_that_comes_too_slowly(problem: Any) -> None:
     assert "--body-timeout-s" in told["message"]
 
 
+def test_all_bodies_together_are_bounded(problem: Any) -> None:
+    """Many clients that each send a body within the limit cannot fill the memory together."""
+    app = create_app(ServiceSettings(backend="fake", max_body_bytes=10_000, max_chars=10_000))
+    json_type = {"content-type": "application/json"}
+
+    async def main() -> tuple[httpx.Response, list[int]]:
+        sent, rest = 0, anyio.Event()
+        statuses: list[int] = []
+
+        async def slowly() -> Any:
+            nonlocal sent
+            yield b" " * 9_999
+            sent += 1
+            await rest.wait()
+            yield b"x"
+
+        async def ask(client: httpx.AsyncClient) -> None:
+            response = await client.post("/score", content=slowly(), headers=json_type)
+            statuses.append(response.status_code)
+
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as client,
+        ):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(8):
+                    tasks.start_soon(ask, client)
+                while sent < 8:
+                    await anyio.sleep(0.002)
+                refused = await client.post("/score", content=b" " * 9_999, headers=json_type)
+                rest.set()
+            assert (await client.post("/score", json=PAIR)).status_code == 200
+            return refused, statuses
+
+    refused, statuses = anyio.run(main)
+    assert problem(refused, 503)["type"] == "BodiesLimitError"
+    assert refused.headers["retry-after"] == "1"
+    assert statuses == [422] * 8
+
+
 def test_a_worker_that_dies(make_client: Any, problem: Any) -> None:
     """Its callers get 503 and may come again; readiness drops until the canary has sung."""
 

@@ -266,6 +266,7 @@ class Pulse:
 @contextlib.contextmanager
 def _unharmed(service: Service) -> Iterator[Service]:
     """What every hostile client must leave behind it: a service as it was."""
+    _wait(lambda: service.num_connections() == 0, CLOSED_S, service.num_connections)
     with Pulse(service=service) as pulse:
         yield service
     assert pulse.failure is None, repr(pulse.failure)
@@ -412,16 +413,17 @@ def _flood(connection: Connection, first: bytes, piece: bytes, *, num_bytes: int
     return sent
 
 
+CHUNK = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
 FLOODS = {
     "a header": (b"GET /livez HTTP/1.1\r\nX: ", b"a" * 65536),
     "headers": (b"GET /livez HTTP/1.1\r\n", b"X: a\r\n" * 10_000),
     "a name": (b"GET /livez HTTP/1.1\r\n", b"a" * 65536),
     "an address": (b"GET /livez?", b"a" * 65536),
     "a method": (b"", b"a" * 65536),
-    "trailers": (
-        POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n",
-        b"X: a\r\n" * 10_000,
-    ),
+    "empty lines": (LIVEZ, b"\r\n" * 30_000),
+    "an extension of a chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a" * 65536),
+    "trailers": (CHUNK, b"X: a\r\n" * 10_000),
+    "a trailer": (CHUNK + b"X: ", b"a" * 65536),
 }
 
 

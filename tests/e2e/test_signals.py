@@ -294,7 +294,7 @@ def _answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
 
 
 def _wait_for_requests(server: Server, number: int) -> None:
-    """Until the service has seen so many heads of requests; a later one cannot overtake an earlier one."""
+    """Ask so often; by then the service has read what was sent before."""
     for _ in range(number):
         assert server.ask("GET", "/livez")[0] == 200
 

@@ -32,10 +32,10 @@ _SMALL = 16 * 1024
 # Above it, a body is worth a look before it is read.
 _LARGE = 256 * 1024
 # Names and values: a pair needs four strings, a document one; clients send more than is asked for.
-_STRINGS_A_PAIR = 32
+_STRINGS_A_PAIR = 16
 _STRINGS = 1024
 # Brackets, commas, numbers: a pair needs six bytes.
-_BYTES_A_PAIR = 256
+_BYTES_A_PAIR = 96
 _BYTES = 8192
 # A string, or what begins as one and never ends; possessive, so that it is never tried twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)

@@ -1,7 +1,8 @@
-"""HTTP on a socket, with patience that ends: too many connections and heads that never come.
+"""HTTP on a socket, with patience that ends: for heads that never come or never end, for answers that nobody reads.
 
-uvicorn reads and writes; it has no limit on the time in which a request's head must come, and none on
-connections that ask nothing. Bodies have their own limits in `middleware`.
+uvicorn reads and writes; it has no limit on the time and the bytes in which a request's head must come, none on
+the number of connections, and none on the time in which an answer must be taken. Bodies have their own limits in
+`middleware`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ __all__ = ["patient_protocol"]
 
 _log = logging.getLogger("pairscore.service")
 
-_FULL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+_MAX_HEAD_BYTES: Final = 64 * 1024
+_LAST: Final = (
+    b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
 )
 
@@ -29,7 +31,8 @@ def patient_protocol(*, head_timeout_s: float, max_connections: int) -> type[asy
     """A protocol for uvicorn's `http` setting.
 
     Args:
-        head_timeout_s: seconds in which the head of a request must have come.
+        head_timeout_s: seconds in which the head of a request must have come, and in which at least something
+            of an answer must be taken.
         max_connections: connections at once; one more is told 503 and closed.
     """
     settings = {"head_timeout_s": head_timeout_s, "max_connections": max_connections}
@@ -42,33 +45,62 @@ class _PatientProtocol(HttpToolsProtocol):
     head_timeout_s: ClassVar[float]
     max_connections: ClassVar[int]
     _alarm: asyncio.TimerHandle | None = None
+    _write_alarm: asyncio.TimerHandle | None = None
+    # Bytes since the last piece of a body, or the end of a head.
+    _num_idle_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
-            transport.write(_refusal(self.max_connections))
-            transport.close()
+            self._refuse(_refusal(self.max_connections))
             return
         self._wait_for_head()
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        # The next request of a connection that is kept alive.
-        self._wait_for_head()
+    def data_received(self, data: bytes) -> None:
+        self._num_idle_bytes += len(data)
+        if self._num_idle_bytes > _MAX_HEAD_BYTES + len(data):
+            self._too_long()
+            return
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._num_idle_bytes > _MAX_HEAD_BYTES:
+            self._too_long()
+        elif self._answered:
+            # Bytes that have not made a request yet; uvicorn stops its own clock at the first of them.
+            self._wait_for_head()
 
     def on_headers_complete(self) -> None:
         self._head_came()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._num_idle_bytes = 0
+        super().on_body(body)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        self._taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait_for_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._taken()
+        super().resume_writing()
+
+    @property
+    def _answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _wait_for_head(self) -> None:
         if self._alarm is None:
             self._alarm = self.loop.call_later(self.head_timeout_s, self._too_late)
 
     def _head_came(self) -> None:
+        self._num_idle_bytes = 0
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -77,13 +109,54 @@ class _PatientProtocol(HttpToolsProtocol):
         _log.info("a connection was closed: no head of a request in %g s", self.head_timeout_s)
         self.transport.close()
 
+    def _too_long(self) -> None:
+        _log.info("a connection was closed: more than %d bytes that are no body", _MAX_HEAD_BYTES)
+        if self._answered:
+            self._refuse(_HEAD_TOO_LONG)
+        else:
+            self.transport.abort()
+
+    def _refuse(self, answer: bytes) -> None:
+        self.transport.write(answer)
+        self.transport.close()
+
+    def _wait_for_reader(self, num_left: int) -> None:
+        self._taken()
+        self._write_alarm = self.loop.call_later(self.head_timeout_s, self._not_taken, num_left)
+
+    def _taken(self) -> None:
+        if self._write_alarm is not None:
+            self._write_alarm.cancel()
+            self._write_alarm = None
+
+    def _not_taken(self, num_left: int) -> None:
+        """The answer still waits: slowly is well, not at all is the end."""
+        num_now = self.transport.get_write_buffer_size()
+        if num_now < num_left:
+            self._wait_for_reader(num_now)
+            return
+        _log.info("a connection was closed: nothing was read in %g s", self.head_timeout_s)
+        self.transport.abort()
+
 
 def _refusal(max_connections: int) -> bytes:
-    error = {
-        "type": "ConnectionLimitError",
-        "message": f"too many connections: the limit is {max_connections:,}; send the request again later, "
+    return _answer(
+        b"503 Service Unavailable",
+        "ConnectionLimitError",
+        f"too many connections: the limit is {max_connections:,}; send the request again later, "
         f"or raise it with {option('max_connections')}",
-        "request_id": "unknown",
-    }
+    )
+
+
+def _answer(status: bytes, kind: str, message: str) -> bytes:
+    """An answer before there is a request: in the one shape, and the last of its connection."""
+    error = {"type": kind, "message": message, "request_id": "unknown"}
     content = json.dumps({"error": error}).encode("ascii")
-    return _FULL % (len(content), content)
+    return _LAST % (status, len(content), content)
+
+
+_HEAD_TOO_LONG: Final = _answer(
+    b"431 Request Header Fields Too Large",
+    "HeadLimitError",
+    f"the head of the request has more than {_MAX_HEAD_BYTES:,} bytes; send fewer or shorter headers",
+)

@@ -22,7 +22,7 @@ _log = logging.getLogger("pairscore.service")
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _LAST: Final = (
-    b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+    b"HTTP/1.1 %b\r\nContent-Type: application/json\r\n"
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
 )
 
@@ -51,6 +51,8 @@ class _PatientProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        # Whatever the client does not take counts, not only what is above some mark.
+        transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self.max_connections:
             self._refuse(_refusal(self.max_connections))
             return
@@ -77,6 +79,9 @@ class _PatientProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._num_idle_bytes = 0
         super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
+        self._refuse(_NO_HTTP)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
@@ -141,7 +146,7 @@ class _PatientProtocol(HttpToolsProtocol):
 
 def _refusal(max_connections: int) -> bytes:
     return _answer(
-        b"503 Service Unavailable",
+        b"503 Service Unavailable\r\nRetry-After: 1",
         "ConnectionLimitError",
         f"too many connections: the limit is {max_connections:,}; send the request again later, "
         f"or raise it with {option('max_connections')}",
@@ -159,4 +164,9 @@ _HEAD_TOO_LONG: Final = _answer(
     b"431 Request Header Fields Too Large",
     "HeadLimitError",
     f"the head of the request has more than {_MAX_HEAD_BYTES:,} bytes; send fewer or shorter headers",
+)
+_NO_HTTP: Final = _answer(
+    b"400 Bad Request",
+    "ProtocolError",
+    "what came is no request of HTTP/1.1; check the address and the client",
 )

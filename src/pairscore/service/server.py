@@ -22,7 +22,7 @@ from pairscore.service.app import create_app
 from pairscore.service.check import check
 from pairscore.service.parts import Parts
 from pairscore.service.protocol import patient_protocol
-from pairscore.service.settings import ServiceSettings, option
+from pairscore.service.settings import ServiceSettings, calm_tokenizers, option
 
 __all__ = ["serve"]
 
@@ -43,6 +43,7 @@ def serve(settings: ServiceSettings) -> None:
         ModelError: the model cannot be found, fetched, verified or used.
     """
     logs.configure(level=settings.log_level, format=settings.log_format)
+    calm_tokenizers()
     for warning in check(settings):
         _log.warning("%s", warning)
     with _bound(settings) as listener:

@@ -54,6 +54,7 @@ __all__ = [
     "ENV_PREFIX",
     "SETTINGS",
     "ServiceSettings",
+    "calm_tokenizers",
     "option",
     "settings_table",
     "unknown_variables",
@@ -388,6 +389,11 @@ def unknown_variables() -> Iterator[str]:
         if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
             near = [variable(other) for other in _near(name[len(ENV_PREFIX) :])]
             yield f"{name} sets nothing" + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
+def calm_tokenizers() -> None:
+    """Tokenize on one thread, unless the environment says otherwise: the library's pool takes cores from the workers."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def settings_table() -> str:

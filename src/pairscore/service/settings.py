@@ -1,8 +1,8 @@
 """What an operator can set: one model, from which flags, variables, file keys and documentation are made.
 
 Each field can be given by keyword (a flag of `pairscore serve`), as an environment variable, or as a key of a TOML
-file; the first of these wins. This is the one place of the service that reads the environment. What a setting does
-to the model is said in `pairscore.config`; what contradicts what, in `pairscore.service.check`. Nothing here loads one.
+file; the first of these wins. This is the one place of the service that reads the environment. What contradicts what
+is said in `pairscore.service.check`.
 """
 
 from __future__ import annotations
@@ -384,15 +384,14 @@ def _worded(error: ValidationError, gathered: _Gathered) -> str:
 
 def unknown_variables() -> Iterator[str]:
     """What is wrong with each variable that begins as ours do and that no setting has; another tool may own it."""
-    known = [variable(name) for name in _BY_NAME]
     for name in sorted(os.environ):
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
-            near = [variable(other) for other in _near(name[len(ENV_PREFIX) :])]
-            yield f"{name} sets nothing" + (f"; did you mean {' or '.join(near)}?" if near else "")
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in map(variable, _BY_NAME):
+            near = " or ".join(variable(other) for other in _near(name[len(ENV_PREFIX) :]))
+            yield f"{name} sets nothing" + (f"; did you mean {near}?" if near else "")
 
 
 def calm_tokenizers() -> None:
-    """Tokenize on one thread, unless the environment says otherwise: the library's pool takes cores from the workers."""
+    """Tokenize on one thread, unless the environment says otherwise: a pool takes cores from workers."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

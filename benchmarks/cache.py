@@ -237,7 +237,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for row in rows
         ],
     )
-    keys = PairKeys(model_sha256="0" * 64, max_length=512, truncation_side="right")
+    keys = PairKeys(model_sha256="0" * 64, max_length=512, truncation="right")
     making = {
         "keys, the query hashed once": key_seconds(keys.keys, _SIZES[-1]),
         "key, one by one": key_seconds(lambda pairs: [keys.key(*p) for p in pairs], _SIZES[-1]),

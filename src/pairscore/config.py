@@ -13,7 +13,15 @@ from typing import Final, Literal, TypeAlias
 
 from pairscore.errors import SettingError
 
-__all__ = ["DEFAULT_BUDGET", "DEFAULT_MAX_CHARS", "RoadConfig", "TruncationSide", "num_cores"]
+__all__ = [
+    "DEFAULT_BUDGET",
+    "DEFAULT_MAX_CHARS",
+    "MIN_PAIR_TOKENS",
+    "RoadConfig",
+    "Truncation",
+    "TruncationSide",
+    "num_cores",
+]
 
 TruncationSide: TypeAlias = Literal["right", "left"]
 
@@ -22,6 +30,9 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 DEFAULT_BUDGET = 512
 """Padded tokens in a micro-batch. Small batches keep the activations of a layer in a core's own cache."""
+
+MIN_PAIR_TOKENS = 8
+"""The shortest limit of a pair: special tokens, and some of either text."""
 
 DEFAULT_MAX_CHARS = 2_000_000
 """Characters one text may have. A model reads a few thousand at most; the rest is only tokenized and cut."""
@@ -59,7 +70,7 @@ class RoadConfig:
     max_chars: int = DEFAULT_MAX_CHARS
 
     def __post_init__(self) -> None:
-        _at_least("max_length", self.max_length, 8)
+        _at_least("max_length", self.max_length, MIN_PAIR_TOKENS)
         _at_least("budget", self.budget, 1)
         _at_least("num_workers", self.num_workers, 1)
         _at_least("max_chars", self.max_chars, 1)
@@ -72,6 +83,40 @@ class RoadConfig:
     def workers(self) -> int:
         """The number of workers, resolved."""
         return self.num_workers or num_cores()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truncation:
+    """How one request wants its texts cut; the defaults are the road's own way.
+
+    Attributes:
+        side: which end of a text is cut; None takes the road's.
+        max_query_tokens: of the first text, special tokens left out; None sets no limit of its own.
+        max_document_tokens: of the second text, likewise.
+        max_pair_tokens: of both together, special tokens included; None takes the road's. More than the
+            road's own is as much as that.
+        strict: refuse a pair that the model cannot read whole, rather than cut it. A text that is cut to one of
+            the limits above was meant to be.
+    """
+
+    side: TruncationSide | None = None
+    max_query_tokens: int | None = None
+    max_document_tokens: int | None = None
+    max_pair_tokens: int | None = None
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least("max_query_tokens", self.max_query_tokens, 1)
+        _at_least("max_document_tokens", self.max_document_tokens, 1)
+        _at_least("max_pair_tokens", self.max_pair_tokens, MIN_PAIR_TOKENS)
+        if self.side not in (None, "right", "left"):
+            raise SettingError(f"side is {self.side!r}; it must be 'right' or 'left'")
+
+    def reading(self, side: TruncationSide) -> str:
+        """Names what decides the tokens of a pair, the road's own `side` given: of equal names, equal tokens."""
+        limits = (self.max_query_tokens, self.max_document_tokens, self.max_pair_tokens)
+        own = self.side or side
+        return own if not any(limits) else ":".join([own, *map(str, limits)])
 
 
 def _at_least(name: str, value: int | None, minimum: int) -> None:

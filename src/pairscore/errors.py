@@ -8,6 +8,7 @@ The tree::
     │   ├── TextError                 one text that cannot be scored
     │   ├── EmptyInputError           no pair, no document
     │   ├── LimitError                more than a declared limit allows
+    │   ├── TooLongError              a pair that the model cannot read whole, and that must not be cut
     │   └── DataFileError             a file of pairs or documents whose content is broken
     │       ├── InputFileError        it is missing, or may not be read
     │       └── OutputFileError       it cannot be written, or exists already
@@ -56,6 +57,7 @@ __all__ = [
     "PairscoreError",
     "SettingError",
     "TextError",
+    "TooLongError",
     "WorkerError",
 ]
 
@@ -99,6 +101,25 @@ class LimitError(InputError):
         self.value = value
         self.maximum = maximum
         self.option = option
+
+
+class TooLongError(InputError):
+    """A pair is too long for the model, and its texts must not be cut.
+
+    Attributes:
+        position: the pair's place in what was asked for.
+        num_tokens: what it has, special tokens included.
+        max_tokens: what the model, or the caller's own limit, allows.
+    """
+
+    def __init__(self, *, position: int, num_tokens: int, max_tokens: int) -> None:
+        super().__init__(
+            f"pair {position} is too long: it has {num_tokens:,} tokens, the limit is {max_tokens:,}; "
+            "send shorter texts, or allow them to be cut"
+        )
+        self.position = position
+        self.num_tokens = num_tokens
+        self.max_tokens = max_tokens
 
 
 class DataFileError(InputError):

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.float32 import float32_folder
 
-from pairscore.errors import ClosedError
+from pairscore.errors import ClosedError, MissingExtraError
 from pairscore.models.resolve import resolve
 from pairscore.road.backends.base import Backend
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.backends.onnx import OnnxBackend
+from pairscore.road.road import open_road
 from pairscore.values import Batch
+
+
+def _torch_backend() -> Backend:
+    from pairscore.road.backends.torch import TorchBackend
+
+    return TorchBackend(float32_folder(), device="cpu")
+
 
 MAKERS: dict[str, Callable[[], Backend]] = {
     "onnx": lambda: OnnxBackend(resolve().weights),
+    "torch": _torch_backend,
     "fake": FakeBackend,
 }
+# Needs what the fast tests do without.
+EACH = [pytest.param(name, marks=pytest.mark.oracle if name == "torch" else ()) for name in MAKERS]
 
 
-@pytest.fixture(scope="module", params=MAKERS, ids=list(MAKERS))
+@pytest.fixture(scope="module", params=EACH, ids=list(MAKERS))
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each implementation in turn."""
     made = MAKERS[request.param]()
@@ -84,10 +98,25 @@ def test_many_threads_at_once(backend: Backend) -> None:
         assert [logits.tolist() for logits in pool.map(backend.run, batches)] == expected
 
 
-def test_close_twice() -> None:
-    """Closing is safe to repeat, and a closed session says so."""
-    backend = OnnxBackend(resolve().weights)
+@pytest.mark.parametrize("name", [entry for entry in EACH if entry.values[0] != "fake"])
+def test_close_twice(name: str) -> None:
+    """Closing is safe to repeat, and a closed model says so."""
+    backend = MAKERS[name]()
     backend.close()
     backend.close()
     with pytest.raises(ClosedError):
         backend.run(_batch(3))
+
+
+def test_a_backend_without_its_library_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for torch without its extra is told which one it is."""
+    for path in resolve().folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "model.safetensors").touch()
+    monkeypatch.delitem(sys.modules, "pairscore.road.backends.torch", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    with pytest.raises(MissingExtraError, match=r"pairscore\[torch\]"):
+        open_road(tmp_path, backend="torch")

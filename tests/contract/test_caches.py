@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.redis_server import running_redis
 
 from pairscore.cache.base import CachedScore, PairKeys, ScoreCache
 from pairscore.cache.memory import MemoryCache
@@ -22,7 +18,7 @@ from pairscore.cache.tiered import TieredCache
 
 KINDS = ("memory", "redis", "tiered")
 LONG_S = 5.0  # a loaded machine must not look like an outage
-KEYS = PairKeys(model_sha256="0" * 64, max_length=512, truncation_side="right")
+KEYS = PairKeys(model_sha256="0" * 64, max_length=512, truncation="right")
 
 Scenario = Callable[[ScoreCache], Awaitable[None]]
 Use = Callable[..., None]
@@ -31,42 +27,8 @@ Use = Callable[..., None]
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Redis of our own, reached through a socket in a folder of our own."""
-    program = shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("redis-server is not installed, and CI must run these tests")
-        pytest.skip("redis-server is not installed: Debian has it as redis-server")
-    folder = tmp_path_factory.mktemp("redis")
-    path = folder / "socket"
-    command = [
-        program,
-        "--port",
-        "0",
-        "--unixsocket",
-        str(path),
-        "--save",
-        "",
-        "--dir",
-        str(folder),
-    ]
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        _wait_for(path)
-        yield f"unix://{path}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                return
-        time.sleep(0.02)
-    pytest.fail(f"redis-server did not start: {(path.parent / 'log.txt').read_text()}")
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.socket_url
 
 
 @pytest.fixture(params=KINDS)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.engine.asking import PATIENCE_S, Gate
 
 from pairscore.config import RoadConfig
 from pairscore.engine.core import Engine
@@ -18,7 +19,6 @@ from pairscore.engine.records import Answer, BatchReport, EngineConfig, Observer
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.road import open_road
 
-PATIENCE_S = 30.0
 # How much later than a thread of the same process the loop may turn: a blocked loop is later, and a machine
 # that is busy with something else makes both of them late.
 BLOCKED_S = 0.4
@@ -48,6 +48,11 @@ class Witness(Observer):
         self.reports: list[BatchReport] = []
         self.replacements: list[str] = []
         self.num_splits = 0
+        self.num_tokenized = 0
+
+    def tokenized(self, *, num_pairs: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.num_tokenized += num_pairs
 
     def ran(self, report: BatchReport) -> None:
         self.reports.append(report)
@@ -103,6 +108,14 @@ def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
 def witness() -> Witness:
     """An observer that remembers."""
     return Witness()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A gate that is open again at the end, so that no thread is left hanging."""
+    made = Gate()
+    yield made
+    made.open()
 
 
 @pytest.fixture

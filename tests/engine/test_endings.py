@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
 from typing import Any
 
 import pytest
+from tests.engine.asking import PAIRS, ask_many, ends_of
 
 from pairscore.errors import (
     BackendError,
@@ -20,52 +20,8 @@ from pairscore.errors import (
     OverloadError,
     PairError,
     SettingError,
-    WorkerError,
 )
 from pairscore.road.backends.fake import FakeBackend
-
-PAIRS = [("red fox", f"a fox number {i}") for i in range(6)]
-
-
-class Gate:
-    """A backend that hangs until it is opened; closed on purpose after the engine has started."""
-
-    def __init__(self) -> None:
-        self.backend = FakeBackend()
-        self.event = threading.Event()
-
-    def close(self) -> None:
-        self.event.clear()
-        self.backend.gate = self.event
-
-    def open(self) -> None:
-        self.event.set()
-
-    async def entered(self) -> None:
-        """Wait until a micro-batch is in the model."""
-        before = self.backend.num_runs
-        while self.backend.num_runs == before:
-            await asyncio.sleep(0.002)
-
-
-@pytest.fixture
-def gate() -> Any:
-    """A gate that is open again at the end, so that no thread is left hanging."""
-    made = Gate()
-    yield made
-    made.open()
-
-
-async def _ends(tasks: list[asyncio.Task[Any]]) -> list[Any]:
-    return await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _many(engine: Any, count: int = 5, **options: Any) -> list[asyncio.Task[Any]]:
-    """Requests of their own pairs, and all of one pair that they share."""
-    return [
-        asyncio.create_task(engine.score([("shared", "pair"), (f"q{i}", f"d{i}")], **options))
-        for i in range(count)
-    ]
 
 
 def test_success(run, engine_of, witness) -> None:
@@ -73,7 +29,7 @@ def test_success(run, engine_of, witness) -> None:
 
     async def main() -> None:
         async with engine_of(observer=witness) as engine:
-            answers = await asyncio.gather(*_many(engine))
+            answers = await asyncio.gather(*ask_many(engine))
             assert all(len(answer.scores) == 2 for answer in answers)
             assert engine.state().num_requests == engine.state().queue_tokens == 0
 
@@ -89,7 +45,7 @@ def test_an_error_in_the_model(run, engine_of, witness, error: Exception) -> Non
         backend = FakeBackend()
         async with engine_of(backend, observer=witness) as engine:
             backend.error = error
-            ends = await _ends(_many(engine))
+            ends = await ends_of(ask_many(engine))
             assert {type(end) for end in ends} == {type(error)}
             backend.error = None
             assert len((await engine.score(PAIRS)).scores) == 6
@@ -175,7 +131,7 @@ def test_out_of_memory_on_one_pair(run, engine_of, raised: MemoryError | None) -
         backend = FakeBackend()
         async with engine_of(backend) as engine:
             backend.max_tokens, backend.error = 12, raised
-            ends = await _ends(
+            ends = await ends_of(
                 [
                     asyncio.create_task(engine.score([("short", "one")])),
                     asyncio.create_task(engine.score([("long", "word " * 30)])),
@@ -228,6 +184,8 @@ def test_cancel_while_it_runs(run, engine_of, gate) -> None:
             while engine.state().queue_tokens:
                 await asyncio.sleep(0.002)
             assert len((await engine.score(PAIRS)).scores) == 6
+            # Who went away is forgotten, or a service would grow with every impatient client.
+            assert not engine._delivery._waiting
 
     run(main())
 
@@ -274,7 +232,7 @@ def test_what_is_being_tokenized_counts(run, engine_of, gate) -> None:
             await asyncio.sleep(0)
             refused = sum(task.done() for task in tasks)
             gate.open()
-            ends = await _ends(tasks)
+            ends = await ends_of(tasks)
             assert refused == sum(isinstance(end, OverloadError) for end in ends) >= 47
 
     run(main())
@@ -286,7 +244,7 @@ def test_a_deadline_ends_the_wait(run, engine_of, gate, witness) -> None:
     async def main() -> None:
         async with engine_of(gate.backend, observer=witness) as engine:
             gate.close()
-            ends = await _ends(_many(engine, deadline_s=0.05))
+            ends = await ends_of(ask_many(engine, deadline_s=0.05))
             assert {type(end) for end in ends} == {DeadlineError}
             assert "0.05 s" in str(ends[0])
             gate.open()
@@ -332,7 +290,7 @@ def test_shutdown_finishes_what_was_admitted(run, engine_of, gate, witness) -> N
     async def main() -> None:
         async with engine_of(gate.backend, num_workers=1, budget=8, observer=witness) as engine:
             gate.close()
-            tasks = _many(engine)
+            tasks = ask_many(engine)
             await gate.entered()
             closing = asyncio.create_task(engine.close())
             await asyncio.sleep(0)
@@ -353,10 +311,10 @@ def test_shutdown_ends_what_it_cannot_finish(run, engine_of, gate) -> None:
     async def main() -> None:
         async with engine_of(gate.backend, grace_s=0.05) as engine:
             gate.close()
-            tasks = _many(engine)
+            tasks = ask_many(engine)
             await gate.entered()
             closing = asyncio.create_task(engine.close())
-            ends = await _ends(tasks)
+            ends = await ends_of(tasks)
             assert {type(end) for end in ends} == {ClosedError}
             gate.open()
             await closing
@@ -375,121 +333,6 @@ def test_a_closed_engine_refuses(run, engine_of) -> None:
                 await engine.score(PAIRS)
 
     run(main())
-
-
-class Death(BaseException):
-    """What no worker survives."""
-
-
-def test_a_worker_that_dies_is_replaced(run, engine_of, witness, caplog) -> None:
-    """Its callers get an error; the next request is answered, by as many workers as before."""
-
-    async def main() -> None:
-        backend = FakeBackend()
-        async with engine_of(backend, observer=witness) as engine:
-            backend.error = Death()
-            ends = await _ends(_many(engine, 3))
-            assert {type(end) for end in ends} == {WorkerError}
-            backend.error = None
-            assert len((await engine.score(PAIRS)).scores) == 6
-            while engine.state().num_workers < 2:
-                await asyncio.sleep(0.002)
-
-    run(main())
-    assert set(witness.replacements) == {"died"}
-    assert "a worker died" in caplog.text
-
-
-def test_readiness_waits_for_the_canary_after_a_death(run, engine_of) -> None:
-    """Between a death and the next right score nothing is believed; then all is well again."""
-
-    async def main() -> None:
-        backend = FakeBackend()
-        async with engine_of(backend) as engine:
-            assert engine.state().canary_age_s < 30
-            backend.error = Death()
-            with pytest.raises(WorkerError):
-                await engine.score(PAIRS)
-            await asyncio.sleep(0)
-            while engine.state().canary_age_s < 1e9:
-                await asyncio.sleep(0.001)
-            backend.error = None
-            engine._look_now.set()
-            while engine.state().canary_age_s > 30:
-                await asyncio.sleep(0.002)
-
-    run(main())
-
-
-def test_a_worker_that_hangs_is_replaced(run, engine_of, gate, witness) -> None:
-    """Its callers get an error after the time a run may take, and another worker goes on."""
-
-    async def main() -> None:
-        async with engine_of(gate.backend, run_timeout_s=0.2, observer=witness) as engine:
-            gate.close()
-            tasks = _many(engine, 3)
-            await gate.entered()
-            gate.backend.gate = None
-            ends = await _ends(tasks)
-            assert {type(end) for end in ends} == {WorkerError}
-            assert len((await engine.score(PAIRS)).scores) == 6
-            while engine.state().num_workers < 2:
-                await asyncio.sleep(0.002)
-            gate.open()
-
-    run(main())
-    assert witness.replacements == ["hung"]
-
-
-def test_a_hung_worker_that_comes_back_is_not_heard(run, engine_of, gate) -> None:
-    """Its late logits reach nobody, not even those who asked for the same pair again."""
-
-    async def main() -> None:
-        async with engine_of(gate.backend, run_timeout_s=0.2) as engine:
-            gate.close()
-            task = asyncio.create_task(engine.score([("same", "pair")]))
-            await gate.entered()
-            gate.backend.gate = None
-            with pytest.raises(WorkerError):
-                await task
-            again = await engine.score([("same", "pair")])
-            gate.backend.logit = 99.0
-            gate.open()
-            await asyncio.sleep(0.05)
-            assert (await engine.score([("same", "pair")])).scores.logits[0] == 99.0
-            assert again.scores.logits[0] != 99.0
-            assert engine.state().queue_tokens == 0
-
-    run(main())
-
-
-def test_a_model_that_cannot_score_ends_the_start(run, engine_of) -> None:
-    """The canary is scored before anybody is let in."""
-
-    async def main() -> None:
-        with pytest.raises(BackendError, match="broken"):
-            async with engine_of(FakeBackend(error=BackendError("broken"))):
-                pytest.fail("it started")
-
-    run(main())
-
-
-def test_a_model_that_changes_its_mind_is_found_out(run, engine_of, caplog) -> None:
-    """The canary's score must not change; until it is right again its age grows."""
-
-    async def main() -> None:
-        backend = FakeBackend()
-        async with engine_of(backend, canary_interval_s=0.02) as engine:
-            backend.logit = 1.0
-            before = engine.state().canary_age_s
-            await asyncio.sleep(0.1)
-            assert engine.state().canary_age_s > max(before, 0.05)
-            backend.logit = None
-            while engine.state().canary_age_s > 0.05:
-                await asyncio.sleep(0.002)
-
-    run(main())
-    assert "scored the canary" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ TestMemory = MemoryMachine.TestCase
 @given(pairs=st.lists(PAIRS, min_size=2, max_size=30))
 def test_pairs_share_a_key_only_if_they_are_the_same(pairs: list[tuple[str, str]]) -> None:
     """Whatever the texts hold, and in whatever order they come."""
-    keys = PairKeys(model_sha256="0" * 64, max_length=512, truncation_side="right")
+    keys = PairKeys(model_sha256="0" * 64, max_length=512, truncation="right")
     made = keys.keys(pairs)
 
     assert len(set(made)) == len(set(pairs))
@@ -146,7 +146,7 @@ def test_readings_share_a_key_only_if_they_are_the_same(
 ) -> None:
     """Model, length and side each make another key."""
     first, second = (
-        PairKeys(model_sha256=model, max_length=length, truncation_side=side).key(*pair)
+        PairKeys(model_sha256=model, max_length=length, truncation=side).key(*pair)
         for model, length, side in (one, other)
     )
 

@@ -220,6 +220,18 @@ def test_requests_that_went_away_leave_nothing_behind() -> None:
     assert sum(len(bucket) for bucket in scheduler._by_length.values()) == 1
 
 
+def test_requests_that_went_away_take_nobody_along() -> None:
+    """Those that still wait among them get their turns, in their order."""
+    scheduler = Scheduler(budget=50, num_workers=1)
+    _submit(scheduler, {"first": 50}, priority=-1)
+    for i in range(2000):
+        if i % 500 == 0:
+            _submit(scheduler, {f"stays {i}": 50})
+        scheduler.drop(_submit(scheduler, {f"x{i}": 50}))
+
+    assert _run_all(scheduler) == [["first"], *([f"stays {i}"] for i in range(0, 2000, 500))]
+
+
 _REQUESTS = st.lists(
     st.dictionaries(st.integers(0, 30).map(str), st.just(0), min_size=1, max_size=12), max_size=12
 )

@@ -96,16 +96,16 @@ class PairKeys:
     Methods may be called from any thread.
     """
 
-    def __init__(self, *, model_sha256: str, max_length: int, truncation_side: str) -> None:
+    def __init__(self, *, model_sha256: str, max_length: int, truncation: str) -> None:
         """Fix what else decides a logit.
 
         Args:
             model_sha256: names everything about the model that changes a logit: weights and tokenizer.
             max_length: tokens that a pair may have.
-            truncation_side: which end of the document is cut.
+            truncation: names how texts are cut.
         """
         # JSON keeps the three apart whatever they hold; a salt has 16 bytes.
-        reading = json.dumps([model_sha256, max_length, truncation_side]).encode()
+        reading = json.dumps([model_sha256, max_length, truncation]).encode()
         salt = hashlib.blake2b(reading, digest_size=16).digest()
         self._seed = hashlib.blake2b(digest_size=_KEY_BYTES, salt=salt, person=_PERSON)
 

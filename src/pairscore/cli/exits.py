@@ -49,6 +49,7 @@ EXIT_CODES: dict[type[errors.PairscoreError], int] = {
     errors.TextError: _DATA,
     errors.EmptyInputError: _DATA,
     errors.LimitError: _DATA,
+    errors.TooLongError: _DATA,
     errors.DataFileError: _DATA,
     errors.InputFileError: _NO_INPUT,
     errors.OutputFileError: _NO_OUTPUT,

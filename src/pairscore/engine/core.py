@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from pairscore.cache.base import CachedScore, ScoreCache
+from pairscore.config import Truncation
 from pairscore.engine import canary
 from pairscore.engine.admission import Admission
 from pairscore.engine.canary import Canary
@@ -160,6 +161,7 @@ class Engine:
         *,
         deadline_s: float | None = None,
         priority: int = 0,
+        truncation: Truncation | None = None,
     ) -> Answer:
         """Score pairs; cancelling the call frees what has not begun.
 
@@ -167,6 +169,7 @@ class Engine:
             pairs: (query, document) pairs, any number.
             deadline_s: seconds from now in which the answer is of use; None takes the config's.
             priority: requests with a lower number go first; those with the same share the machine.
+            truncation: how the texts are cut; None cuts as the road does.
 
         Raises:
             InputError: a pair cannot be scored.
@@ -182,7 +185,12 @@ class Engine:
         outcome: Outcome = "error"
         answer = None
         try:
-            answer = await self._in_time(check_pairs(pairs), timeout=timeout, priority=priority)
+            answer = await self._in_time(
+                check_pairs(pairs),
+                timeout=timeout,
+                priority=priority,
+                truncation=truncation or Truncation(),
+            )
             outcome = "ok"
         except BaseException as error:
             outcome = outcome_of(error)
@@ -212,7 +220,7 @@ class Engine:
         *,
         timeout: float | None,  # noqa: ASYNC109 - passed on to asyncio.timeout
         priority: int,
-        is_canary: bool = False,
+        truncation: Truncation | None = None,
     ) -> Answer:
         if not self._running:
             raise _closed()
@@ -221,7 +229,7 @@ class Engine:
         try:
             async with asyncio.timeout(timeout) as limit:
                 return await self._answer(
-                    pairs, timeout=timeout, priority=priority, is_canary=is_canary
+                    pairs, timeout=timeout, priority=priority, truncation=truncation
                 )
         except TimeoutError as error:
             if isinstance(error, DeadlineError) or not limit.expired():
@@ -241,10 +249,14 @@ class Engine:
         *,
         timeout: float | None,  # noqa: ASYNC109 - the scheduler is told the deadline
         priority: int,
-        is_canary: bool,
+        truncation: Truncation | None,
     ) -> Answer:
         begin = time.monotonic()
-        request = await self._preparer.look_up(pairs, use_cache=not is_canary)
+        # Nobody but the canary leaves it open: it must be scored whatever is known or waits.
+        is_canary = truncation is None
+        request = await self._preparer.look_up(
+            pairs, truncation=truncation or Truncation(), use_cache=not is_canary
+        )
         ticket = Ticket(
             priority=priority,
             deadline=None if timeout is None else begin + timeout,
@@ -347,7 +359,6 @@ class Engine:
             canary.choir(config.budget * config.workers),
             timeout=self.config.run_timeout_s,
             priority=canary.PRIORITY,
-            is_canary=True,
         )
 
     async def _sing(self) -> None:
@@ -360,7 +371,6 @@ class Engine:
             [canary.PAIR],
             timeout=self.config.run_timeout_s,
             priority=canary.PRIORITY,
-            is_canary=True,
         )
         self._canary.heard(float(answer.scores.logits[0]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal
@@ -21,7 +22,7 @@ class Delivery:
     Args:
         loop: where the requests wait.
         observer: is told what the workers do, on their threads.
-        scored: is given entries and their logits, on the loop.
+        scored: is given entries and their logits, on the loop, once a request is complete.
         unsettled: is called on the loop after a worker was replaced.
     """
 
@@ -38,6 +39,7 @@ class Delivery:
         self._scored = scored
         self._unsettled = unsettled
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
+        self._scored_entries: deque[tuple[Sequence[Entry], FloatArray]] = deque()
 
     def expect(self, ticket: Ticket) -> asyncio.Future[None]:
         """A future that ends when the request does; on the loop only."""
@@ -57,7 +59,10 @@ class Delivery:
         self, entries: Sequence[Entry], logits: FloatArray, complete: Sequence[Ticket]
     ) -> None:
         """Entries have their logits, which completed these requests."""
-        self._post(self._deliver, entries, logits, complete)
+        self._scored_entries.append((entries, logits))
+        # Waking the loop costs it more than the work there: it is left asleep while nobody can be answered.
+        if complete:
+            self._post(self._deliver, complete)
 
     def failed(self, tickets: Sequence[Ticket], error: Exception) -> None:
         """These requests ended with an error."""
@@ -90,14 +95,14 @@ class Delivery:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback, *arguments)
 
-    def _deliver(
-        self, entries: Sequence[Entry], logits: FloatArray, complete: Sequence[Ticket]
-    ) -> None:
+    def _deliver(self, complete: Sequence[Ticket]) -> None:
+        # First, so that who asks again as soon as it has its answer finds it in the cache.
+        while self._scored_entries:
+            self._scored(*self._scored_entries.popleft())
         for ticket in complete:
             future = self._waiting.pop(ticket, None)
             if future is not None and not future.done():
                 future.set_result(None)
-        self._scored(entries, logits)
 
     def _fail(self, tickets: Sequence[Ticket], error: Exception) -> None:
         for ticket in tickets:

@@ -39,6 +39,7 @@ class Missing:
 
     Attributes:
         key: the pair.
+        reading: names how its texts were cut; equal pairs that were cut alike are one.
         encoded: the pair, tokenized.
         cost: padded tokens that the queue counts for it.
         cache_key: under which its score is kept; None keeps it nowhere.
@@ -47,7 +48,13 @@ class Missing:
     key: Key
     encoded: Encoded
     cost: int
+    reading: str = ""
     cache_key: bytes | None = None
+
+    @property
+    def identity(self) -> tuple[Key, str]:
+        """Of equal identities, equal logits."""
+        return self.key, self.reading
 
 
 @dataclass(eq=False, slots=True)
@@ -116,10 +123,12 @@ class Run:
     Attributes:
         entries: its pairs.
         num_threads: threads that may work on it; with more than one, nothing else is started meanwhile.
+        lone: whether nothing else ran or waited when it began.
     """
 
     entries: tuple[Entry, ...]
     num_threads: int
+    lone: bool = False
 
     @property
     def num_tokens(self) -> int:
@@ -156,7 +165,7 @@ class Scheduler:
     def __init__(self, *, budget: int, num_workers: int) -> None:
         self._budget = budget
         self._num_workers = num_workers
-        self._entries: dict[Key, Entry] = {}
+        self._entries: dict[tuple[Key, str], Entry] = {}
         self._by_length: dict[int, dict[Entry, None]] = {}
         self._turns: list[tuple[int, float, int, Ticket]] = []
         self._runs: set[Run] = set()
@@ -189,7 +198,7 @@ class Scheduler:
     def submit(self, ticket: Ticket, pairs: Iterable[Missing]) -> None:
         """Let the pairs of a request wait; one that waits already, or runs, is waited for together."""
         for pair in sorted(pairs, key=_length, reverse=True):
-            entry = self._entries.get(pair.key)
+            entry = self._entries.get(pair.identity)
             if entry is None:
                 entry = self._new_entry(Entry(pair))
             else:
@@ -207,13 +216,14 @@ class Scheduler:
             self._turns = [turn for turn in self._turns if turn[-1].order]
             heapq.heapify(self._turns)
 
-    def take(self, *, now: float, tokens_per_s: float) -> Choice:
+    def take(self, *, now: float, tokens_per_s: float, lone_threads: int | None = None) -> Choice:
         """The next micro-batch, which then counts as running.
 
         Args:
             now: on the clock of the deadlines.
             tokens_per_s: what all workers together may be hoped to do; what cannot even so be finished
                 by its deadline is not started.
+            lone_threads: threads for a micro-batch that has the machine to itself; None gives it all.
         """
         if any(run.num_threads > 1 for run in self._runs):
             # It has all the cores, and will soon be over.
@@ -224,15 +234,18 @@ class Scheduler:
             late.append(ticket)
             self.drop(ticket)
             ticket = self._turn()
-        run = None if ticket is None else self._start(self._gather(ticket.order.popleft()))
+        run = None
+        if ticket is not None:
+            entries = self._gather(ticket.order.popleft())
+            run = self._start(entries, lone_threads or self._num_workers)
         return Choice(run, tuple(late))
 
-    def _start(self, entries: list[Entry]) -> Run:
+    def _start(self, entries: list[Entry], lone_threads: int) -> Run:
         for entry in entries:
             entry.state = "running"
             self._no_longer_waits(entry)
         alone = not self._runs and self._num_waiting == 0
-        run = Run(tuple(entries), num_threads=self._num_workers if alone else 1)
+        run = Run(tuple(entries), num_threads=lone_threads if alone else 1, lone=alone)
         self._runs.add(run)
         # Under equal shares each request gets its part of what is run.
         self._virtual += sum(entry.cost for entry in entries) / max(1, len(self._tickets))
@@ -275,7 +288,7 @@ class Scheduler:
         self._tickets.discard(ticket)
 
     def _new_entry(self, entry: Entry) -> Entry:
-        self._entries[entry.pair.key] = entry
+        self._entries[entry.pair.identity] = entry
         self._by_length.setdefault(entry.num_tokens, {})[entry] = None
         self._queue_tokens += entry.cost
         self._num_waiting += 1
@@ -293,7 +306,7 @@ class Scheduler:
         if entry.state == "over":
             return []
         entry.state = "over"
-        del self._entries[entry.pair.key]
+        del self._entries[entry.pair.identity]
         self._queue_tokens -= entry.cost
         waiters, entry.waiters = entry.waiters, []
         return waiters

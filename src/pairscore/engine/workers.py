@@ -16,6 +16,7 @@ from typing import Final, Literal, Protocol
 
 from pairscore.engine.records import BatchReport
 from pairscore.engine.scheduler import Entry, Run, Scheduler, Ticket
+from pairscore.engine.width import Width
 from pairscore.errors import BackendError, OutOfMemoryError, PairscoreError, WorkerError
 from pairscore.values import Encoded, FloatArray
 
@@ -103,6 +104,7 @@ class Workers:
         self._serial = itertools.count(1)
         self._closing = False
         self._seconds_per_token = 0.0
+        self._width = Width(num_workers)
         self.last_progress_s = time.monotonic()
 
     @property
@@ -159,9 +161,10 @@ class Workers:
             name=f"pairscore-worker-{next(self._serial)}",
             daemon=True,
         )
+        # Started under the lock: whoever finds it among the workers may join it.
         with self.condition:
             self._workers.add(worker)
-        worker.thread.start()
+            worker.thread.start()
 
     def _main(self, worker: _Worker) -> None:
         """The life of one thread."""
@@ -171,6 +174,13 @@ class Workers:
                 with self.condition:
                     worker.run = None
                     self._scheduler.over(run)
+                    if run.lone:
+                        seconds = self.last_progress_s - worker.begun_s
+                        self._width.told(
+                            num_threads=run.num_threads,
+                            num_tokens=run.num_padded_tokens,
+                            seconds=seconds,
+                        )
                     self.condition.notify_all()
         # The worker's door: whatever ends this thread, its callers must not wait for ever.
         except BaseException as error:  # noqa: BLE001
@@ -188,7 +198,9 @@ class Workers:
                 if worker.given_up or self._closing:
                     return None
                 choice = self._scheduler.take(
-                    now=time.monotonic(), tokens_per_s=self.tokens_per_s * _HOPE
+                    now=time.monotonic(),
+                    tokens_per_s=self.tokens_per_s * _HOPE,
+                    lone_threads=self._width.choose(),
                 )
                 if choice.run is not None:
                     worker.run = choice.run

@@ -6,6 +6,7 @@ loaded, so that the shared tokenizer is never changed again: any number of threa
 
 The one truncation policy: the query is protected and the document is cut.
 Only a query that would fill the whole pair alone is cut itself, and then the document gets up to half.
+A caller may set limits of its own below that, or refuse every cut that the model would need.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from pairscore.config import RoadConfig
+from pairscore.config import RoadConfig, Truncation, TruncationSide
 from pairscore.errors import (
     EmptyInputError,
     LimitError,
@@ -26,6 +27,7 @@ from pairscore.errors import (
     ModelUnsupportedError,
     PairError,
     TextError,
+    TooLongError,
 )
 from pairscore.values import Encoded, IntArray
 
@@ -34,6 +36,7 @@ __all__ = ["Pair", "PairTokenizer", "Template", "check_pairs", "check_text"]
 Pair = tuple[str, str]
 
 _PAIR_LENGTH = 2
+_AS_CONFIGURED = Truncation()
 # A token of running text is about four characters; sixteen leaves room for dense languages' opposite.
 _HEAD_CHARS_PER_TOKEN = 16
 
@@ -137,21 +140,29 @@ class PairTokenizer:
         """Tokens of a pair, special tokens included."""
         return self._max_length
 
-    def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
+    def encode(
+        self, pairs: Sequence[Pair], *, truncation: Truncation = _AS_CONFIGURED
+    ) -> list[Encoded]:
         """Tokenize pairs, cutting documents that are too long.
 
         Raises:
             LimitError: a text has more characters than `max_chars`.
             TextError: a text holds a lone surrogate.
+            TooLongError: a pair would have to be cut, and `truncation` is strict.
         """
-        tokens = self._encode_texts(pairs)
-        return [self._join(tokens[query], tokens[document]) for query, document in pairs]
+        tokens = self._encode_texts(pairs, truncation)
+        return [
+            self._join(tokens[query], tokens[document], truncation=truncation, position=position)
+            for position, (query, document) in enumerate(pairs)
+        ]
 
-    def _encode_texts(self, pairs: Sequence[Pair]) -> dict[str, IntArray]:
+    def _encode_texts(self, pairs: Sequence[Pair], truncation: Truncation) -> dict[str, IntArray]:
         distinct = list(dict.fromkeys(text for pair in pairs for text in pair))
         for text in distinct:
             check_text(text, max_chars=self._config.max_chars)
-        cut = [self._cut_by_chars(text) for text in distinct]
+        side = truncation.side or self._config.truncation_side
+        # Whoever refuses a cut wants to know how long the text is.
+        cut = distinct if truncation.strict else [self._cut_by_chars(t, side) for t in distinct]
         encodings = self._tokenizer.encode_batch_fast(cut, add_special_tokens=False)
         tokens = [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
         for index, (text, part) in enumerate(zip(distinct, cut, strict=True)):
@@ -163,7 +174,7 @@ class PairTokenizer:
         (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
         return np.asarray(encoding.ids, dtype=np.int64)
 
-    def _cut_by_chars(self, text: str) -> str:
+    def _cut_by_chars(self, text: str, side: TruncationSide) -> str:
         """Drop what no pair could hold, at a space, so that a book costs no more than its first pages.
 
         Words are tokenized one by one, so a cut at a space changes no token before it.
@@ -172,23 +183,42 @@ class PairTokenizer:
         limit = _HEAD_CHARS_PER_TOKEN * (self._room + 1)
         if len(text) <= limit:
             return text
-        if self._config.truncation_side == "left":
+        if side == "left":
             space = text.find(" ", len(text) - limit)
             return text if space < 0 else text[space:]
         space = text.rfind(" ", 0, limit)
         return text if space <= 0 else text[:space]
 
-    def _join(self, query: IntArray, document: IntArray) -> Encoded:
-        if len(query) + len(document) <= self._room:
-            return self._template.assemble(query, document, truncated=False)
-        if len(query) >= self._room:
-            query = query[: self._room - min(len(document), self._room // 2)]
-        left = self._room - len(query)
-        if self._config.truncation_side == "left":
-            document = document[max(0, len(document) - left) :]
-        else:
-            document = document[:left]
+    def _join(
+        self, query: IntArray, document: IntArray, *, truncation: Truncation, position: int
+    ) -> Encoded:
+        side = truncation.side or self._config.truncation_side
+        whole = len(query) + len(document)
+        query = _kept(query, truncation.max_query_tokens, side)
+        document = _kept(document, truncation.max_document_tokens, side)
+        length = len(query) + len(document)
+        room = self._room
+        if truncation.max_pair_tokens is not None:
+            room = min(room, truncation.max_pair_tokens - self._template.num_special)
+        if length <= room:
+            return self._template.assemble(query, document, truncated=length < whole)
+        if truncation.strict and room == self._room:
+            raise TooLongError(
+                position=position,
+                num_tokens=length + self._template.num_special,
+                max_tokens=self._max_length,
+            )
+        if len(query) >= room:
+            query = query[: room - min(len(document), room // 2)]
+        document = _kept(document, room - len(query), side)
         return self._template.assemble(query, document, truncated=True)
+
+
+def _kept(tokens: IntArray, most: int | None, side: TruncationSide) -> IntArray:
+    """The tokens that are left when one end is cut; a limit of None cuts nothing."""
+    if most is None or len(tokens) <= most:
+        return tokens
+    return tokens[len(tokens) - most :] if side == "left" else tokens[:most]
 
 
 def check_pairs(pairs: Iterable[Any]) -> list[Pair]:

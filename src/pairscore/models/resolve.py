@@ -1,6 +1,6 @@
 """From a name to a verified local folder: bundled, folder, hub cache, hub, in that order.
 
-No file that could run code is ever asked for: the hub is asked for ONNX, JSON and nothing else.
+No file that could run code is ever asked for: the hub is asked for ONNX or safetensors, JSON and nothing else.
 The network is touched only for a hub id that is not in the hub cache.
 """
 
@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, TypeAlias
 
 from pairscore.errors import (
     ModelCorruptError,
@@ -21,11 +21,18 @@ from pairscore.errors import (
 )
 from pairscore.models.catalog import DEFAULT_MODEL, CatalogEntry, find, list_models
 
-__all__ = ["MANIFEST", "ModelFiles", "check_name", "file_sha256", "resolve"]
+__all__ = ["MANIFEST", "ModelFiles", "WeightsKind", "check_name", "file_sha256", "resolve"]
 
 MANIFEST = "manifest.json"
-_ONNX_PLACES = ("model.onnx", "onnx/model.onnx")
-_HUB_PATTERNS = ("*.json", "model.onnx*", "onnx/model.onnx*")
+WeightsKind: TypeAlias = Literal["onnx", "safetensors"]
+_PLACES: Final[dict[WeightsKind, tuple[str, ...]]] = {
+    "onnx": ("model.onnx", "onnx/model.onnx"),
+    "safetensors": ("model.safetensors",),
+}
+_HUB_PATTERNS: Final[dict[WeightsKind, tuple[str, ...]]] = {
+    "onnx": ("*.json", "model.onnx*", "onnx/model.onnx*"),
+    "safetensors": ("*.json", "model.safetensors"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +42,7 @@ class ModelFiles:
     Attributes:
         name: the name under which results are reported.
         folder: where the files lie.
-        weights: the ONNX file.
+        weights: the file of the kind that was asked for.
         source: where the folder came from.
         revision: the commit of the hub's repository, or the manifest's revision; None if unknown.
         known_sha256: of the weights, as the manifest says and as was verified; None without a manifest.
@@ -59,6 +66,7 @@ def resolve(
     *,
     revision: str | None = None,
     local_files_only: bool = False,
+    kind: WeightsKind = "onnx",
 ) -> ModelFiles:
     """Find a model's files, and check them against their manifest where they have one.
 
@@ -66,28 +74,36 @@ def resolve(
         name_or_path: a catalogue name, a folder, a hub id or ``hub-id@revision``; None is the default.
         revision: branch, tag or commit on the hub; the hub cache's answer is kept until it changes.
         local_files_only: never touch the network.
+        kind: of weights: what the backend that will run them reads.
 
     Raises:
         ModelNotFoundError: nothing is known by that name.
         ModelOfflineError: it would have to be fetched, and cannot be.
         ModelCorruptError: a file is missing or its sha256 is not the manifest's.
-        ModelUnsupportedError: the folder holds no ONNX file.
+        ModelUnsupportedError: the folder holds no weights of that kind.
     """
     name = str(name_or_path) if name_or_path is not None else DEFAULT_MODEL
     if name and Path(name).is_dir():
         return _local(
-            Path(name), name=Path(name).resolve().name, source="folder", revision=revision
+            Path(name),
+            name=Path(name).resolve().name,
+            source="folder",
+            revision=revision,
+            kind=kind,
         )
     name, _, pinned = name.partition("@")
     entry = find(name)
     if entry is not None and entry.bundled and not (revision or pinned):
-        return _local(_bundled_folder(entry), name=entry.name, source="bundled", revision=None)
+        return _local(
+            _bundled_folder(entry), name=entry.name, source="bundled", revision=None, kind=kind
+        )
     hub_id = entry.hub_ids[0] if entry is not None else name
     _refuse_unknown(hub_id)
     folder = _hub_folder(
-        hub_id, revision=revision or pinned or None, local_files_only=local_files_only
+        hub_id, revision=revision or pinned or None, local_files_only=local_files_only, kind=kind
     )
-    return _local(folder, name=entry.name if entry else hub_id, source="hub", revision=folder.name)
+    name = entry.name if entry else hub_id
+    return _local(folder, name=name, source="hub", revision=folder.name, kind=kind)
 
 
 def check_name(name_or_path: str | Path) -> None:
@@ -117,9 +133,10 @@ def _local(
     name: str,
     source: Literal["bundled", "folder", "hub"],
     revision: str | None,
+    kind: WeightsKind,
 ) -> ModelFiles:
     manifest = _verify(folder, required=source == "bundled")
-    for place in _ONNX_PLACES:
+    for place in _PLACES[kind]:
         if (folder / place).is_file():
             return ModelFiles(
                 name=name,
@@ -129,8 +146,13 @@ def _local(
                 revision=revision or manifest.revision,
                 known_sha256=manifest.sha256s.get(place),
             )
+    if kind == "safetensors":
+        raise ModelUnsupportedError(
+            f"{folder} holds no {' or '.join(_PLACES[kind])}, which the torch backend runs; "
+            "use backend='onnx', or download the model's safetensors"
+        )
     raise ModelUnsupportedError(
-        f"{folder} holds no {' or '.join(_ONNX_PLACES)}; export the model to ONNX first, for example "
+        f"{folder} holds no {' or '.join(_PLACES[kind])}; export the model to ONNX first, for example "
         f"with: optimum-cli export onnx --model {name} --task text-classification OUTPUT_FOLDER"
     )
 
@@ -183,7 +205,9 @@ def _refuse_unknown(name: str) -> None:
     )
 
 
-def _hub_folder(hub_id: str, *, revision: str | None, local_files_only: bool) -> Path:
+def _hub_folder(
+    hub_id: str, *, revision: str | None, local_files_only: bool, kind: WeightsKind
+) -> Path:
     """The hub cache first, so that a start never waits for the network in vain."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -194,14 +218,14 @@ def _hub_folder(hub_id: str, *, revision: str | None, local_files_only: bool) ->
         RevisionNotFoundError,
     )
 
-    patterns = list(_HUB_PATTERNS)
+    patterns = list(_HUB_PATTERNS[kind])
     try:
         cached = Path(
             snapshot_download(
                 hub_id, revision=revision, allow_patterns=patterns, local_files_only=True
             )
         )
-        if any((cached / place).is_file() for place in _ONNX_PLACES):
+        if any((cached / place).is_file() for place in _PLACES[kind]):
             return cached
     except LocalEntryNotFoundError:
         pass

@@ -13,8 +13,13 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pairscore.config import RoadConfig
-from pairscore.errors import BackendError, NonFiniteScoreError, SettingError
+from pairscore.config import RoadConfig, Truncation
+from pairscore.errors import (
+    BackendError,
+    MissingExtraError,
+    NonFiniteScoreError,
+    SettingError,
+)
 from pairscore.models.card import Card, read_card
 from pairscore.models.resolve import ModelFiles, file_sha256, resolve
 from pairscore.road.backends.base import Backend
@@ -25,7 +30,7 @@ from pairscore.values import Batch, Encoded, FloatArray, IntArray
 
 __all__ = ["BackendName", "Road", "open_road"]
 
-BackendName: TypeAlias = Literal["onnx", "fake"]
+BackendName: TypeAlias = Literal["onnx", "torch", "fake"]
 
 
 class Road:
@@ -67,9 +72,17 @@ class Road:
         """Tokens of a pair, special tokens included."""
         return self._tokenizer.max_length
 
-    def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
-        """Tokenize pairs, each distinct text once."""
-        return self._tokenizer.encode(pairs)
+    def encode(
+        self, pairs: Sequence[Pair], *, truncation: Truncation | None = None
+    ) -> list[Encoded]:
+        """Tokenize pairs, each distinct text once.
+
+        Raises:
+            LimitError: a text has too many characters.
+            TextError: a text holds half a character.
+            TooLongError: a pair would have to be cut, and `truncation` is strict.
+        """
+        return self._tokenizer.encode(pairs, truncation=truncation or Truncation())
 
     def plan(self, encoded: Sequence[Encoded], *, max_pairs: int | None = None) -> Plan:
         """Pack tokenized pairs into micro-batches."""
@@ -130,9 +143,15 @@ def open_road(
 
     Raises:
         ModelError: the model cannot be found, fetched, verified or used.
+        MissingExtraError: the backend's libraries are not installed.
         SettingError: no backend has that name.
     """
-    files = resolve(name_or_path, revision=revision, local_files_only=local_files_only)
+    files = resolve(
+        name_or_path,
+        revision=revision,
+        local_files_only=local_files_only,
+        kind="safetensors" if backend == "torch" else "onnx",
+    )
     card = read_card(files)
     settings = config or RoadConfig()
     tokenizer = PairTokenizer.from_file(
@@ -150,7 +169,14 @@ def _named_backend(name: str, weights: Path) -> Backend:
         from pairscore.road.backends.onnx import OnnxBackend
 
         return OnnxBackend(weights)
-    raise SettingError(f"backend is {name!r}; known are 'onnx' and 'fake'")
+    if name == "torch":
+        # Here, because torch and transformers take seconds to load and may not be installed.
+        try:
+            from pairscore.road.backends.torch import TorchBackend
+        except ImportError as error:
+            raise MissingExtraError(feature="the torch backend", extra="torch") from error
+        return TorchBackend(weights.parent)
+    raise SettingError(f"backend is {name!r}; known are 'torch', 'onnx' and 'fake'")
 
 
 def _pad(pairs: Sequence[Encoded], *, pad_id: int) -> Batch:

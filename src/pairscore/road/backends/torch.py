@@ -1,0 +1,217 @@
+"""torch, with transformers' own model: float32 on the CPU, half precision on a GPU.
+
+Any encoder that transformers knows for sequence classification runs here, from safetensors and never from
+code that came with the weights. In half precision the head's last product is done in float32 all the same:
+a bfloat16 logit near 10 moves in steps of 0.06, and pairs that differ would tie.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging as transformers_logging
+
+from pairscore.errors import (
+    BackendError,
+    ClosedError,
+    ModelCorruptError,
+    ModelUnsupportedError,
+    OutOfMemoryError,
+    SettingError,
+)
+from pairscore.values import Batch, FloatArray, IntArray
+
+__all__ = ["WEIGHTS", "DType", "TorchBackend"]
+
+DType: TypeAlias = Literal["float32", "float16", "bfloat16"]
+
+WEIGHTS: Final = "model.safetensors"
+"""The file that a model's folder must hold."""
+
+_DTYPES: Final = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+# What torch raises when a run fails; an id beyond the table of embeddings is an IndexError on the CPU.
+_FAILURES = (RuntimeError, IndexError, MemoryError)
+# The CPU's allocator has no error class of its own.
+_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+class TorchBackend:
+    """Runs the safetensors of a model's folder.
+
+    Args:
+        folder: holds `config.json` and `model.safetensors`.
+        device: as torch names it, such as ``cuda:1``; None takes the GPU if torch sees one, else the CPU.
+        dtype: of weights and activations; None takes float32 on the CPU and float16 elsewhere.
+
+    Raises:
+        ModelUnsupportedError: no safetensors, or no model for sequence classification.
+        ModelCorruptError: the weights cannot be read.
+        SettingError: torch knows no such device, or does not see it.
+    """
+
+    def __init__(
+        self, folder: Path, *, device: str | None = None, dtype: DType | None = None
+    ) -> None:
+        self._device = _device(device)
+        on_cpu = self._device.type == "cpu"
+        self._dtype: DType = dtype or ("float32" if on_cpu else "float16")
+        self._model: Any = _load(folder, _DTYPES[self._dtype], self._device)
+        self._takes_types = _takes_types(self._model)
+
+    @property
+    def name(self) -> str:
+        """``torch``; in half precision the type's name behind it, because the logits are other ones."""
+        return "torch" if self._dtype == "float32" else f"torch-{self._dtype}"
+
+    def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
+        """The logits of one micro-batch, shape (num_pairs,), float32; threads count on the CPU only."""
+        model = self._model
+        if model is None:
+            raise ClosedError("this model was closed; make a new CrossEncoder")
+        shape = f"a micro-batch of {batch.num_pairs} x {batch.ids.shape[1]} tokens"
+        try:
+            return self._logits(model, batch, num_threads)
+        except _FAILURES as error:
+            if not _is_memory(error):
+                raise BackendError(f"torch failed on {shape}: {error}") from error
+        # Raised out here, without its cause: the cause's frames hold the activations of the run that did not
+        # fit, and whoever tries again with half of it needs that memory.
+        raise OutOfMemoryError(
+            f"out of memory on {shape}; lower budget or num_workers, or use a device with more memory"
+        )
+
+    def close(self) -> None:
+        """Free the model; a second call does nothing."""
+        self._model = None
+
+    def _logits(self, model: Any, batch: Batch, num_threads: int) -> FloatArray:
+        with torch.inference_mode(), _threads(num_threads, self._device):
+            logits = model(**self._inputs(batch)).logits
+            # The copy of a few floats is what waits for the device.
+            column = logits.reshape(batch.num_pairs, -1)[:, 0].float().cpu()
+        return np.asarray(column.numpy(), dtype=np.float32)
+
+    def _inputs(self, batch: Batch) -> dict[str, Any]:
+        inputs = {"input_ids": self._on_device(batch.ids)}
+        # Without padding no mask is needed, and the faster attention kernels take none.
+        if not batch.attention_mask.all():
+            inputs["attention_mask"] = self._on_device(batch.attention_mask)
+        if self._takes_types:
+            inputs["token_type_ids"] = self._on_device(batch.type_ids)
+        return inputs
+
+    def _on_device(self, array: IntArray) -> Any:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device, non_blocking=True)
+
+
+def _device(name: str | None) -> Any:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingError(
+            f"device is {name!r}, which torch does not know; use 'cpu', 'cuda' or 'cuda:1'"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingError(
+            f"device is {name!r}; torch {torch.__version__} sees {torch.cuda.device_count()} GPUs here: "
+            "use 'cpu', or install a build of torch for your GPU"
+        )
+    return device
+
+
+def _load(folder: Path, dtype: Any, device: Any) -> Any:
+    if not (folder / WEIGHTS).is_file():
+        raise ModelUnsupportedError(
+            f"{folder} holds no {WEIGHTS}, which the torch backend runs; use backend='onnx', "
+            "or download the model's safetensors"
+        )
+    try:
+        with _no_progress_bar():
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except (OSError, SafetensorError) as error:
+        raise ModelCorruptError(
+            f"{folder / WEIGHTS} cannot be read ({error}); copy or download the model again"
+        ) from error
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise ModelUnsupportedError(
+            f"transformers cannot load {folder} for sequence classification: {error}"
+        ) from error
+    # What is missing would be filled with random numbers.
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelUnsupportedError(
+            f"{folder / WEIGHTS} lacks {len(missing)} weights of a model for sequence classification, "
+            f"such as {missing[0]}: use a cross-encoder's folder"
+        )
+    _keep_head_exact(model)
+    return model.eval().to(device)
+
+
+def _keep_head_exact(model: Any) -> None:
+    """Let the product that puts out the logit read and write float32; it is one dot product a pair."""
+    heads = [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == 1
+    ]
+    for head in heads[-1:]:
+        head.float().register_forward_pre_hook(lambda _, given: (given[0].float(), *given[1:]))
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Load in silence; the setting is the process's, so it is left as it was found."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _takes_types(model: Any) -> bool:
+    """Whether the model tells segments apart: one that knows a single type must not see a second."""
+    parameters = inspect.signature(model.forward).parameters
+    return "token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 2) > 1
+
+
+@contextmanager
+def _threads(num_threads: int, device: Any) -> Iterator[None]:
+    """Let this thread's products use so many threads, and leave the setting as it was found."""
+    if device.type != "cpu":
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _is_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(word in str(error).lower() for word in _MEMORY_WORDS)

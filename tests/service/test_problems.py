@@ -126,7 +126,11 @@ def test_new_request_ids_differ(client: TestClient) -> None:
 def test_half_a_character_in_a_message_can_be_sent() -> None:
     """An error's body is plain ASCII, so nothing in a message can break it."""
     response = problem(
-        Request({"type": "http"}), status=422, kind="X", message="\ud800", details=[("é", "\udfff")]
+        Request({"type": "http", "path": "/score"}),
+        status=422,
+        kind="X",
+        message="\ud800",
+        details=[("é", "\udfff")],
     )
 
     assert b"\\ud800" in bytes(response.body)

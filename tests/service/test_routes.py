@@ -63,9 +63,9 @@ def test_batch_is_a_bare_list_in_order(client: TestClient) -> None:
 
 
 def test_rerank_puts_the_best_first(client: TestClient) -> None:
-    """Results are ordered by score, name their document by position and hold no text unless asked."""
+    """Results are ordered by score, name their document by position and hold no text if told so."""
     documents = ["blue sky", "red fox", "red wine", "blue sky"]
-    body = {"query": "red fox", "documents": documents}
+    body = {"query": "red fox", "documents": documents, "return_documents": False}
 
     response = client.post("/rerank", json=body)
 
@@ -74,7 +74,8 @@ def test_rerank_puts_the_best_first(client: TestClient) -> None:
     assert answer["scale"] == response.headers["x-pairscore-scale"] == "logit"
     assert [result["corpus_id"] for result in answer["results"]] == [1, 2, 0, 3]
     assert all(
-        set(result) == {"corpus_id", "score", "probability", "truncated"}
+        set(result)
+        == {"corpus_id", "score", "probability", "truncated", "index", "relevance_score"}
         for result in answer["results"]
     )
 

@@ -28,12 +28,15 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "model": ("some/model", "other/model", ""),
     "backend": ("fake", "onnx", "torch"),
     "max_length": ("77", "88", "7"),
+    "model_aliases": ("rerank-v3.5", "a, b", ""),
+    "any_model": ("true", "false", "maybe"),
     "host": ("localhost", "::1", ""),
     "port": ("9000", "0", "65536"),
     "log_level": ("error", "WARNING", "loud"),
     "log_format": ("json", "text", "xml"),
     "access_log": ("false", "true", "maybe"),
     "max_pairs": ("5", "6", "0"),
+    "max_batch_pairs": ("5", "6", "0"),
     "max_chars": ("50", "60", "-1"),
     "max_body_bytes": ("5000", "6000", "1.5"),
     "body_timeout_s": ("1.5", "2", "0"),
@@ -283,7 +286,7 @@ def test_unknown_variables_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert ServiceSettings().max_pairs == 1000
     assert told == [
-        "PAIRSCORE_MAX_PAIR sets nothing; did you mean PAIRSCORE_MAX_PAIRS or PAIRSCORE_MAX_CHARS?",
+        "PAIRSCORE_MAX_PAIR sets nothing; did you mean PAIRSCORE_MAX_PAIRS or PAIRSCORE_MAX_CHARS or PAIRSCORE_MAX_BATCH_PAIRS?",
         "PAIRSCORE_ZZZZZZZZ sets nothing",
     ]
 

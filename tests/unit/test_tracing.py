@@ -1,44 +1,29 @@
-"""Traces: what a span holds, whose trace it continues, and a collector that cannot harm a request."""
+"""Traces: what a span holds, whose trace it continues, and what is refused."""
 
 from __future__ import annotations
 
 import logging
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
+from tests.unit.measured import an_answer
+from tests.unit.traces import PARENT, TIMING, TRACE, TRACEPARENT, send_request
 
-from pairscore.engine.records import Answer, Timing
+from pairscore.engine.records import Timing
 from pairscore.errors import MissingExtraError, SettingError
-from pairscore.road.ranking import scores_of
 from pairscore.service import tracing
 from pairscore.service.logs import QUIET_ROUTES
-from pairscore.service.tracing import NoTracing, OpenTelemetryTracing, Tracing, open_tracing
+from pairscore.service.tracing import NoTracing, OpenTelemetryTracing, open_tracing
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-PARENT = "00f067aa0ba902b7"
-TRACEPARENT = f"00-{TRACE}-{PARENT}-01".encode()
-TIMING = Timing(tokenize_s=0.001, queue_s=0.002, inference_s=0.02, total_s=0.023)
 SECRET = "a text that is nobody's business"
-
-
-def _answer(timing: Timing = TIMING) -> Answer:
-    scores = scores_of(
-        [1.0, 2.0], activation="identity", num_tokens=[5, 7], truncated=[False, True], model="m"
-    )
-    return Answer(scores=scores, timing=timing, num_cached=1, num_shared=0)
 
 
 @pytest.fixture
@@ -63,19 +48,11 @@ def spans(memory: InMemorySpanExporter) -> Callable[[], dict[str, ReadableSpan]]
     return lambda: {span.name: span for span in memory.get_finished_spans()}
 
 
-def _run(tracing: Tracing, *headers: tuple[bytes, bytes], status: int = 200) -> str | None:
-    """One request from its headers to its end; gives the trace's id."""
-    with tracing.request(headers, method="POST", request_id="r-1") as span:
-        span.answer(_answer())
-        span.ended(route="/rerank", status=status)
-        return span.trace_id
-
-
 def test_a_request_and_its_way(
     traced: OpenTelemetryTracing, spans: Callable[[], dict[str, ReadableSpan]]
 ) -> None:
     """One SERVER span by HTTP's conventions, three children of it, and the counts of the answer."""
-    trace_id = _run(traced)
+    trace_id = send_request(traced)
 
     found = spans()
     server = found["POST /rerank"]
@@ -88,11 +65,11 @@ def test_a_request_and_its_way(
         "http.route": "/rerank",
         "http.response.status_code": 200,
         "pairscore.request_id": "r-1",
-        "pairscore.num_pairs": 2,
-        "pairscore.num_tokens": 12,
-        "pairscore.num_truncated": 1,
+        "pairscore.num_pairs": 3,
+        "pairscore.num_tokens": 21,
+        "pairscore.num_truncated": 2,
         "pairscore.num_cached": 1,
-        "pairscore.num_shared": 0,
+        "pairscore.num_shared": 2,
     }
     for name in ("tokenize", "queue", "inference"):
         assert found[name].parent == server.context
@@ -105,7 +82,7 @@ def test_the_parts_lie_end_to_end_within_the_request(
     """Their lengths are the engine's, and none begins before the request or ends after it."""
     with traced.request((), method="POST", request_id="r") as span:
         time.sleep(0.03)
-        span.answer(_answer())
+        span.answer(an_answer(TIMING))
         span.ended(route="/rerank", status=200)
 
     found = spans()
@@ -125,7 +102,7 @@ def test_clocks_that_disagree_stay_within_the_request(
 ) -> None:
     """More seconds than the request had do not make a part that begins before it or ends later."""
     with traced.request((), method="POST", request_id="r") as span:
-        span.answer(_answer(Timing(tokenize_s=9, queue_s=9, inference_s=9, total_s=27)))
+        span.answer(an_answer(Timing(tokenize_s=9, queue_s=9, inference_s=9, total_s=27)))
         span.ended(route="/rerank", status=200)
 
     found = spans()
@@ -139,7 +116,7 @@ def test_the_callers_trace_goes_on(
     traced: OpenTelemetryTracing, spans: Callable[[], dict[str, ReadableSpan]]
 ) -> None:
     """A W3C traceparent makes this request a child, with its state; the logs get its id."""
-    trace_id = _run(traced, (b"traceparent", TRACEPARENT), (b"tracestate", b"a=1"))
+    trace_id = send_request(traced, (b"traceparent", TRACEPARENT), (b"tracestate", b"a=1"))
 
     server = spans()["POST /rerank"]
     assert trace_id == TRACE
@@ -167,7 +144,7 @@ def test_a_broken_parent_is_none(
     headers: list[tuple[bytes, bytes]],
 ) -> None:
     """Whatever a caller sends, the request gets a trace, if need be of its own."""
-    trace_id = _run(traced, *headers)
+    trace_id = send_request(traced, *headers)
 
     assert trace_id is not None
     assert trace_id != TRACE
@@ -180,7 +157,7 @@ def test_broken_headers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) ->
     traced = open_tracing(endpoint="http://127.0.0.1:9", service_name="s", version="1")
     with caplog.at_level(logging.DEBUG):
         for state in (SECRET.encode(), b"a=1,a=" + b"1" * 600):
-            _run(traced, (b"traceparent", unsampled), (b"tracestate", state))
+            send_request(traced, (b"traceparent", unsampled), (b"tracestate", state))
     traced.close()
 
     assert SECRET not in caplog.text
@@ -206,7 +183,7 @@ def test_the_servers_failures_are_errors(
     kind: str | None,
 ) -> None:
     """From 500 on the span's status is ERROR; the caller's own mistakes are none of the server's."""
-    _run(traced, status=status)
+    send_request(traced, status=status)
 
     server = spans()["POST /rerank"]
     assert server.status.status_code is code
@@ -263,7 +240,7 @@ def test_what_is_not_sampled_still_has_an_id(memory: InMemorySpanExporter) -> No
     provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(memory))
 
-    assert _run(OpenTelemetryTracing(provider), (b"traceparent", TRACEPARENT)) == TRACE
+    assert send_request(OpenTelemetryTracing(provider), (b"traceparent", TRACEPARENT)) == TRACE
     assert not memory.get_finished_spans()
 
 
@@ -273,7 +250,7 @@ def test_without_an_endpoint_nothing_is_traced(endpoint: str | None) -> None:
     tracing = open_tracing(endpoint=endpoint, service_name="s", version="1")
 
     assert isinstance(tracing, NoTracing)
-    assert _run(tracing, (b"traceparent", TRACEPARENT)) is None
+    assert send_request(tracing, (b"traceparent", TRACEPARENT)) is None
     tracing.close()
     tracing.close()
 
@@ -328,128 +305,3 @@ def test_a_refused_endpoint_keeps_its_secrets() -> None:
 def test_the_usual_path_is_added(endpoint: str, address: str) -> None:
     """Only to an address that has none of its own."""
     assert tracing._address(endpoint) == address
-
-
-class _Collector(ThreadingHTTPServer):
-    """A tiny OTLP collector on loopback: keeps what it is sent, or never answers."""
-
-    daemon_threads = True
-
-    def __init__(self, *, answers: bool = True) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.received: list[tuple[str, str, ExportTraceServiceRequest]] = []
-        self.released = threading.Event()
-        if answers:
-            self.released.set()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Collector
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        message = ExportTraceServiceRequest.FromString(body)
-        self.server.received.append((self.path, self.headers["content-type"], message))
-        self.server.released.wait(20)
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args: Any) -> None: ...
-
-
-@pytest.fixture
-def collector() -> Iterator[Callable[..., _Collector]]:
-    """Start a collector; it is ended with the test."""
-    running: list[tuple[_Collector, threading.Thread]] = []
-
-    def start(**options: Any) -> _Collector:
-        server = _Collector(**options)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        running.append((server, thread))
-        return server
-
-    yield start
-    for server, thread in running:
-        server.released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def test_a_real_collector_gets_the_spans(collector: Callable[..., _Collector]) -> None:
-    """OTLP protobuf at /v1/traces, with the service's name and version; `close` sends what is left."""
-    server = collector()
-    before = trace.get_tracer_provider()
-    tracing = open_tracing(endpoint=server.endpoint, service_name="pairs", version="1.2.3")
-    trace_id = _run(tracing, (b"traceparent", TRACEPARENT))
-    tracing.close()
-    tracing.close()
-
-    assert trace.get_tracer_provider() is before
-    ((path, content_type, message),) = server.received
-    (resource_spans,) = message.resource_spans
-    resource = {a.key: a.value.string_value for a in resource_spans.resource.attributes}
-    spans = {span.name: span for span in resource_spans.scope_spans[0].spans}
-    assert (path, content_type) == ("/v1/traces", "application/x-protobuf")
-    assert resource.items() >= {"service.name": "pairs", "service.version": "1.2.3"}.items()
-    assert set(spans) == {"POST /rerank", "tokenize", "queue", "inference"}
-    assert {span.trace_id.hex() for span in spans.values()} == {trace_id} == {TRACE}
-    assert spans["inference"].parent_span_id == spans["POST /rerank"].span_id
-    assert spans["POST /rerank"].parent_span_id.hex() == PARENT
-
-
-def test_a_collector_that_never_answers_is_given_up(
-    collector: Callable[..., _Collector],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Requests do not wait for it, and `close` returns after its own time, and says so."""
-    monkeypatch.setattr(tracing, "_FLUSH_TIMEOUT_S", 0.2)
-    server = collector(answers=False)
-    traced = open_tracing(endpoint=server.endpoint, service_name="s", version="1")
-
-    assert _run(traced) is not None
-    with caplog.at_level(logging.WARNING):
-        traced.close()
-
-    assert not server.released.is_set()
-    assert "the last traces were given up" in caplog.text
-
-
-def test_what_is_given_up_is_also_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the time is over, the exporter is told to end its own waiting."""
-    monkeypatch.setattr(tracing, "_FLUSH_TIMEOUT_S", 0.05)
-    stopped = threading.Event()
-
-    class Stuck(SpanProcessor):
-        def shutdown(self) -> None:
-            stopped.wait(20)
-
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(Stuck())
-    OpenTelemetryTracing(provider, abort=stopped.set).close()
-
-    assert stopped.is_set()
-
-
-def test_a_collector_that_is_away_is_complained_of_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many batches are lost, the log has one line of a kind a minute; requests go on."""
-    monkeypatch.setattr(tracing._SELDOM, "_quiet_until", {})
-    monkeypatch.setattr(tracing, "_EXPORT_TIMEOUT_S", 0.05)
-    with caplog.at_level(logging.WARNING):
-        for _ in range(3):
-            # The discard port: nobody listens there.
-            traced = open_tracing(endpoint="http://127.0.0.1:9", service_name="s", version="1")
-            assert _run(traced) is not None
-            traced.close()
-
-    complaints = [(r.name, str(r.msg)) for r in caplog.records if r.name.startswith("opentel")]
-    assert complaints
-    assert len(complaints) == len(set(complaints))

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pairscore.errors import SettingError
 from pairscore.service.keys import Entry, KeyRing
-from pairscore.service.problems import Refusal, of_refusal
+from pairscore.service.problems import of_refusal
+from pairscore.service.refusals import Refusal
 
 __all__ = ["KEY_NAME", "PUBLIC_PATHS", "PUBLIC_PREFIXES", "Access", "charge"]
 
@@ -177,7 +178,10 @@ def _enter(entry: Entry, state: dict[str, Any]) -> None:
 
 
 def _given_keys(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
-    """The different keys in the headers. Another scheme than Bearer is a proxy's own business."""
+    """The different keys in the headers. Another scheme than Bearer is a proxy's own business.
+
+    A value without any scheme counts as a key: some clients send what they were given as it is.
+    """
     given = set()
     for raw_name, value in headers:
         name = raw_name.lower()
@@ -187,6 +191,8 @@ def _given_keys(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
             scheme, _, credentials = value.strip().partition(b" ")
             if scheme.lower() == b"bearer":
                 given.add(credentials.strip())
+            elif not credentials:
+                given.add(scheme)
     return given - {b""}
 
 

@@ -22,14 +22,14 @@ from starlette.types import Receive, Scope, Send
 import pairscore
 from pairscore.errors import PairscoreError
 from pairscore.road.road import Road
-from pairscore.service import health, problems, routes
+from pairscore.service import batching, health, problems, routes
 from pairscore.service.access import PUBLIC_PATHS, Access
+from pairscore.service.dialects import models
 from pairscore.service.keys import KeyRing
 from pairscore.service.middleware import BodyLimit, Door
 from pairscore.service.parts import Parts
-from pairscore.service.problems import Refusal
+from pairscore.service.refusals import Refusal
 from pairscore.service.runtime import Runtime
-from pairscore.service.schemas import BatchRequest, RerankRequest, ScoreRequest
 from pairscore.service.settings import ServiceSettings, option
 from pairscore.service.telemetry import Telemetry
 from pairscore.service.tracing import open_tracing
@@ -51,7 +51,10 @@ class _App(FastAPI):
         if self.openapi_schema is None:
             schema = super().openapi()
             _, posted = models_json_schema(
-                [(model, "validation") for model in (ScoreRequest, BatchRequest, RerankRequest)],
+                [
+                    *((model, "validation") for model in routes.posted_models()),
+                    *batching.described(),
+                ],
                 ref_template=_COMPONENTS,
             )
             schema["components"]["schemas"].update(posted["$defs"])
@@ -93,6 +96,8 @@ def create_app(settings: ServiceSettings | None = None, *, road: Road | None = N
     )
     app.state.parts = parts
     app.include_router(routes.router)
+    app.include_router(batching.router)
+    app.include_router(models.router)
     app.include_router(health.router)
     app.add_api_route("/", _index, include_in_schema=False)
     app.add_api_route("/docs", _docs, include_in_schema=False)

@@ -7,23 +7,23 @@ The number of bytes was limited before, by the middleware.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from anyio import to_thread
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 from starlette.requests import Request
 
 from pairscore.errors import LimitError, TextError
 from pairscore.service import hints
-from pairscore.service.problems import Refusal
-from pairscore.service.schemas import BatchRequest, Body, RerankRequest, ScoreRequest
+from pairscore.service.refusals import Refusal
+from pairscore.service.schemas import Body
 from pairscore.service.settings import ServiceSettings, option
 
-__all__ = ["read_body"]
+__all__ = ["check_structure", "check_texts", "checked", "keys_of", "on_thread", "raw_body"]
 
+T = TypeVar("T")
 BodyT = TypeVar("BodyT", bound=Body)
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -44,18 +44,28 @@ _MAX_DETAILS = 10
 _SURROGATE_WORDS = ("surrogate", "hex escape")
 
 
-async def read_body(request: Request, model: type[BodyT], settings: ServiceSettings) -> BodyT:
-    """Read, decode and check the body of a request.
+async def raw_body(request: Request) -> bytes:
+    """The bytes of a body that is declared as JSON.
 
     Raises:
-        Refusal: it is not JSON, or not of the right shape.
-        LimitError: it holds more than the settings allow.
-        TextError: a text holds half a character.
+        Refusal: it is declared as something else.
     """
     _check_media_type(request)
-    raw = await request.body()
-    check = partial(_checked, raw, model, settings)
-    return check() if len(raw) <= _SMALL else await to_thread.run_sync(check)
+    return await request.body()
+
+
+async def on_thread(raw: bytes, job: Callable[[], T]) -> T:
+    """What a job makes of a body: here if the body is small, on a thread if it is large."""
+    return job() if len(raw) <= _SMALL else await to_thread.run_sync(job)
+
+
+def keys_of(raw: bytes) -> Mapping[str, Any]:
+    """The body as an object, to see whose it is; empty if it is none, which `checked` will refuse."""
+    try:
+        content = from_json(raw.removeprefix(_BOM))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _check_media_type(request: Request) -> None:
@@ -73,10 +83,17 @@ def _check_media_type(request: Request) -> None:
     )
 
 
-def _checked(raw: bytes, model: type[BodyT], settings: ServiceSettings) -> BodyT:
+def checked(raw: bytes, model: type[BodyT], settings: ServiceSettings) -> BodyT:
+    """Decode and check a body.
+
+    Raises:
+        Refusal: it is not JSON, or not of the right shape.
+        LimitError: it holds more than the settings allow.
+        TextError: a text holds half a character.
+    """
     if not raw.strip():
         raise Refusal("BodyError", f"the body is empty; send {model.shape}")
-    _check_structure(raw, model, settings)
+    check_structure(raw, model, settings)
     try:
         # Read and checked in one pass: what nobody asked for never becomes a Python object.
         body = model.model_validate_json(raw.removeprefix(_BOM))
@@ -84,32 +101,35 @@ def _checked(raw: bytes, model: type[BodyT], settings: ServiceSettings) -> BodyT
         found = error.errors(include_url=False)
         raise _refusal(found, model) from None
     _check_count(body, settings)
-    _check_texts(_texts(body), settings)
+    check_texts(body.all_texts(), settings)
     return body
 
 
-def _check_structure(raw: bytes, model: type[Body], settings: ServiceSettings) -> None:
+def check_structure(raw: bytes, model: type[Body], settings: ServiceSettings) -> None:
     """Before a large body is read: what is not text in it is little, or it is made to cost memory.
 
     An empty list of two bytes takes a hundred times as much once it is read, whether anybody asked for it or not.
+
+    Raises:
+        LimitError: there is too much of it.
     """
     if len(raw) <= _LARGE:
         return
-    num_pairs = 1 + (settings.max_pairs if model.counted else 1)
+    num_pairs = 1 + (getattr(settings, model.limited_by) if model.counted else 1)
     num_strings = (raw.count(b'"') - raw.count(b'\\"')) // 2
     most = _STRINGS_A_PAIR * num_pairs + _STRINGS
     if num_strings > most:
-        raise _too_much(f"strings in the body ({_STRINGS_A_PAIR} a pair)", num_strings, most)
+        what = f"strings in the body ({_STRINGS_A_PAIR} a pair)"
+        raise _too_much(what, num_strings, most, model)
     rest = len(_STRING.sub(b"", raw).translate(None, b" \t\r\n"))
     most = _BYTES_A_PAIR * num_pairs + _BYTES
     if rest > most:
-        raise _too_much(
-            f"bytes of the body outside of strings ({_BYTES_A_PAIR} a pair)", rest, most
-        )
+        what = f"bytes of the body outside of strings ({_BYTES_A_PAIR} a pair)"
+        raise _too_much(what, rest, most, model)
 
 
-def _too_much(limit: str, value: int, maximum: int) -> LimitError:
-    return LimitError(limit=limit, value=value, maximum=maximum, option=option("max_pairs"))
+def _too_much(limit: str, value: int, maximum: int, model: type[Body]) -> LimitError:
+    return LimitError(limit=limit, value=value, maximum=maximum, option=option(model.limited_by))
 
 
 def _refusal(found: Sequence[ErrorDetails], model: type[Body]) -> Refusal:
@@ -134,28 +154,23 @@ def _not_json(reason: str, model: type[Body]) -> Refusal:
 
 def _check_count(body: Body, settings: ServiceSettings) -> None:
     entries = getattr(body, body.counted) if body.counted else ()
-    if len(entries) > settings.max_pairs:
+    maximum: int = getattr(settings, body.limited_by)
+    if len(entries) > maximum:
         raise LimitError(
             limit=f"{body.counted} a request",
             value=len(entries),
-            maximum=settings.max_pairs,
-            option=option("max_pairs"),
+            maximum=maximum,
+            option=option(body.limited_by),
         )
 
 
-def _texts(body: Body) -> Iterator[tuple[str, str]]:
-    if isinstance(body, ScoreRequest):
-        yield from (("text_a", body.text_a), ("text_b", body.text_b))
-    elif isinstance(body, BatchRequest):
-        for index, pair in enumerate(body.pairs):
-            yield f"pairs[{index}].text_a", pair.text_a
-            yield f"pairs[{index}].text_b", pair.text_b
-    elif isinstance(body, RerankRequest):
-        yield "query", body.query
-        yield from ((f"documents[{index}]", text) for index, text in enumerate(body.documents))
+def check_texts(texts: Iterable[tuple[str, str]], settings: ServiceSettings) -> None:
+    """Refuse texts that are too long, or hold half a character; each comes with its place in the body.
 
-
-def _check_texts(texts: Iterable[tuple[str, str]], settings: ServiceSettings) -> None:
+    Raises:
+        LimitError: a text has too many characters.
+        TextError: a text holds a lone surrogate.
+    """
     for place, text in texts:
         if len(text) > settings.max_chars:
             raise LimitError(

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 from fastapi import APIRouter, Request, Response
 
-from pairscore.service.parts import PartsOfApp
+import pairscore
+from pairscore.service.parts import Parts, PartsOfApp
 from pairscore.service.runtime import versions
-from pairscore.service.schemas import Alive, Health, Info, Limits, ProblemBody, Ready
+from pairscore.service.schemas import (
+    Alive,
+    Health,
+    InfinityHealth,
+    Info,
+    Limits,
+    ProblemBody,
+    Ready,
+    TeiInfo,
+    TeiLabels,
+    TeiModelType,
+)
 
 __all__ = ["router"]
 
 _OK = 200
 _UNAVAILABLE = 503
+# What a model with one logit calls it, as `/predict` does.
+_LABEL: Final = "LABEL_0"
+# Of `engine.preparing`; a test holds both together.
+_NUM_TOKENIZERS: Final = 2
 
 router = APIRouter()
 
@@ -68,6 +87,7 @@ async def info(parts: PartsOfApp) -> Info:
     """Model, revision, sha256, backend, scale, threads, limits and versions."""
     road, settings = parts.runtime.engine.road, parts.settings
     return Info(
+        **dict(_tei_info(parts)),
         model=road.card.name,
         revision=road.card.revision,
         sha256=road.model_sha256,
@@ -78,6 +98,7 @@ async def info(parts: PartsOfApp) -> Info:
         cache=parts.runtime.cache is not None,
         limits=Limits(
             max_pairs=settings.max_pairs,
+            max_batch_pairs=settings.max_batch_pairs,
             max_chars=settings.max_chars,
             max_body_bytes=settings.max_body_bytes,
             max_length=road.max_length,
@@ -85,6 +106,43 @@ async def info(parts: PartsOfApp) -> Info:
             timeout_s=settings.timeout_s,
         ),
         versions=versions(),
+    )
+
+
+@router.get("/tei/info", response_model=TeiInfo, include_in_schema=False)
+async def tei_info(parts: PartsOfApp) -> TeiInfo:
+    """What `/info` says in the words of text-embeddings-inference, alone."""
+    return _tei_info(parts)
+
+
+@router.get("/infinity/health", response_model=InfinityHealth, include_in_schema=False)
+async def infinity_health(response: Response, parts: PartsOfApp) -> InfinityHealth:
+    """The time, as Infinity answers; and, as it does not, 503 while the model is not loaded."""
+    response.status_code = _OK if parts.runtime.loaded else _UNAVAILABLE
+    return InfinityHealth(unix=time.time())
+
+
+def _tei_info(parts: Parts) -> TeiInfo:
+    road, settings = parts.runtime.engine.road, parts.settings
+    backend, _, dtype = road.backend_name.partition("-")
+    return TeiInfo(
+        model_id=road.card.name,
+        model_sha=road.card.revision,
+        model_dtype=(dtype or "float32") if backend == "torch" else "unknown",
+        served_model_name=road.card.name,
+        model_type=TeiModelType(
+            reranker=TeiLabels(id2label={"0": _LABEL}, label2id={_LABEL: 0}),
+        ),
+        max_concurrent_requests=settings.max_connections,
+        max_input_length=road.max_length,
+        max_batch_tokens=road.config.budget,
+        max_batch_requests=None,
+        max_client_batch_size=settings.max_pairs,
+        auto_truncate=True,
+        tokenization_workers=_NUM_TOKENIZERS,
+        version=pairscore.__version__,
+        sha=None,
+        docker_label=None,
     )
 
 

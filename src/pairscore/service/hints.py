@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
-from pairscore.service.schemas import BatchRequest, Body, RerankRequest, TextPair
+from pairscore.service.schemas import BatchRequest, Body, TextPair
 
 __all__ = ["explain", "shown"]
 
@@ -52,6 +52,7 @@ _ALIASES: Final[Mapping[str, frozenset[str]]] = {
     "pairs": frozenset(
         ["pair", "inputs", "input", "items", "data", "batch", "textpairs", "sentences", "texts"]
     ),
+    "input": frozenset(["inputs", "documents", "docs", "passages", "texts", "items"]),
     "query": frozenset(["q", "question", "text", "texta", "sourcesentence", "source", "search"]),
     "documents": frozenset(
         [
@@ -125,14 +126,13 @@ def _wanted(error: ErrorDetails, place: str, model: type[Body]) -> str:
         "top_k": "it must be a whole number of at least 1, or null for all",
         "return_documents": "it must be true or false",
     }
-    if error["type"] == "string_type" and isinstance(error["input"], dict):
-        return "it must be a string; send the text itself"
     return remedies.get(error["type"]) or fields.get(place) or error["msg"].lower()
 
 
 def _no_object(place: str, value: Any, model: type[Body]) -> str:
     if place != "body":
-        return f"{place} is {shown(value)}; each pair is an object: {TextPair.shape}"
+        shape = TextPair.shape if model is BatchRequest else model.shape
+        return f"{place} is {shown(value)}; it must be an object: {shape}"
     if isinstance(value, list) and model is BatchRequest:
         return f"the body is a bare list; put it under pairs: {model.shape}"
     if isinstance(value, list) and issubclass(model, TextPair):
@@ -160,7 +160,7 @@ def _elsewhere(keys: list[str], model: type[Body]) -> str | None:
         return f"/score takes one pair: {model.shape}; post pairs to /score/batch"
     if model is BatchRequest and {"text_a", "text_b"} <= set(keys):
         return f"put the pair under pairs: {model.shape}; or post it to /score as it is"
-    if model is not RerankRequest and "documents" in keys:
+    if "documents" in keys and "documents" not in model.model_fields:
         return f"this route takes {model.shape}; post a query with documents to /rerank"
     return None
 

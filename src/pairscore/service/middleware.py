@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pairscore.service import logs
 from pairscore.service.parts import Parts
-from pairscore.service.problems import REQUEST_ID_HEADER, Refusal, closing, of_unknown_error
+from pairscore.service.problems import REQUEST_ID_HEADER, closing, of_unknown_error
+from pairscore.service.refusals import Refusal
 from pairscore.service.settings import option
 from pairscore.service.tracing import RequestSpan
 

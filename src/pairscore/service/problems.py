@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Mapping
+from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -39,30 +39,30 @@ from pairscore.errors import (
     PairscoreError,
     SettingError,
     TextError,
+    TooLongError,
     WorkerError,
 )
+from pairscore.service.dialects import faults
+from pairscore.service.refusals import Details, Refusal
 
 __all__ = [
-    "REFUSED",
     "REQUEST_ID_HEADER",
     "STATUS",
-    "Details",
-    "Refusal",
     "closing",
+    "fault_of",
+    "log_failure",
     "of_http_exception",
     "of_pairscore_error",
     "of_refusal",
     "of_unknown_error",
     "problem",
+    "shape_of",
     "status_of",
 ]
 
 _log = logging.getLogger("pairscore.service")
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
-
-Details: TypeAlias = Sequence[tuple[str, str]]
-"""Pairs of a field's path and what is wrong with it."""
 
 _UNPROCESSABLE = 422
 _SERVER_ERROR = 500
@@ -79,6 +79,7 @@ STATUS: Final[dict[type[PairscoreError], int]] = {
     TextError: _UNPROCESSABLE,
     EmptyInputError: _UNPROCESSABLE,
     LimitError: _UNPROCESSABLE,
+    TooLongError: _UNPROCESSABLE,
     DataFileError: _UNPROCESSABLE,
     InputFileError: _UNPROCESSABLE,
     OutputFileError: _UNPROCESSABLE,
@@ -97,20 +98,6 @@ STATUS: Final[dict[type[PairscoreError], int]] = {
     SettingError: _SERVER_ERROR,
     ClosedError: _UNAVAILABLE,
 }
-
-REFUSED: Final[Mapping[str, int]] = {
-    "BodyError": _UNPROCESSABLE,
-    "BodyLimitError": 413,
-    "BodyTimeoutError": 408,
-    "BodiesLimitError": _UNAVAILABLE,
-    "HeaderError": _UNPROCESSABLE,
-    "MediaTypeError": 415,
-    "KeyMissingError": 401,
-    "KeyUnknownError": 401,
-    "KeyRevokedError": 403,
-    "QuotaError": _TOO_MANY,
-}
-"""The status of each kind of refusal: what is sent away before it reaches the core."""
 
 _GENERIC = (
     "the server failed on this request; nothing is wrong with your next one. "
@@ -136,36 +123,6 @@ _PUBLIC: Final[Mapping[type[PairscoreError], str]] = {
 _NO_FAILURE: Final = (OverloadError, DeadlineError, ClosedError)
 
 
-class Refusal(Exception):  # noqa: N818 - it is no error of ours: the request is refused at the door
-    """A request that is refused before it reaches the core.
-
-    Attributes:
-        kind: the kind of error, as the body names it; `REFUSED` gives its status.
-        message: the value, the limit and the remedy.
-        details: what is wrong with each field.
-        headers: more headers of the answer.
-    """
-
-    def __init__(
-        self,
-        kind: str,
-        message: str,
-        *,
-        details: Details = (),
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.details = tuple(details)
-        self.headers = headers
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return REFUSED[self.kind]
-
-
 def status_of(error: PairscoreError) -> int:
     """The status of an error, or of the nearest class above it that the table knows."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
@@ -180,17 +137,24 @@ def problem(  # noqa: PLR0913 - the parts of one body
     details: Details = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The one shape in which every error leaves."""
-    error: dict[str, object] = {
-        "type": kind,
-        "message": message,
-        "request_id": getattr(request.state, "request_id", "unknown"),
-    }
-    if details:
-        error["details"] = [{"field": field, "message": text} for field, text in details]
+    """The one door through which every error leaves, in the shape of the dialect that was spoken."""
+    fault = faults.Fault(
+        status=status,
+        kind=kind,
+        message=message,
+        request_id=getattr(request.state, "request_id", "unknown"),
+        details=details,
+    )
+    told, body = faults.SHAPES[shape_of(request)](fault)
     # Plain ASCII can carry anything, half a character out of a refused body too.
-    content = json.dumps({"error": error}, ensure_ascii=True, allow_nan=False).encode("ascii")
-    return Response(content, status, headers, media_type="application/json")
+    content = json.dumps(body, ensure_ascii=True, allow_nan=False).encode("ascii")
+    return Response(content, told, headers, media_type="application/json")
+
+
+def shape_of(request: Request) -> str:
+    """The name of the shape of a request's errors: the body's, once one was recognised, else the path's."""
+    known: str | None = getattr(request.state, faults.STATE, None)
+    return known or faults.shape_of_path(request.scope["path"])
 
 
 async def of_pairscore_error(request: Request, error: Exception) -> Response:
@@ -200,21 +164,40 @@ async def of_pairscore_error(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if isinstance(error, OverloadError):
         status = request.app.state.parts.settings.overload_status
-    message = str(error)
-    if status >= _SERVER_ERROR and not isinstance(error, _NO_FAILURE):
-        _log.error("a request failed", exc_info=error, extra=_of(request))
+    log_failure(error, request_id=request.state.request_id)
+    fault = fault_of(error, request_id=request.state.request_id)
+    return problem(
+        request,
+        status=status,
+        kind=fault.kind,
+        message=fault.message,
+        headers=_retry(error, status),
+    )
+
+
+def fault_of(error: Exception, *, request_id: str) -> faults.Fault:
+    """What a caller is told of an error that came while it was scored; an overload has the table's status."""
+    if not isinstance(error, PairscoreError):
+        return faults.Fault(
+            status=_SERVER_ERROR, kind="InternalError", message=_GENERIC, request_id=request_id
+        )
+    status, message = status_of(error), str(error)
     if status >= _SERVER_ERROR and not isinstance(error, OverloadError | DeadlineError):
         message = next(
             (text for kind, text in _PUBLIC.items() if isinstance(error, kind)), _GENERIC
         )
-    kind = type(error).__name__
-    return problem(
-        request, status=status, kind=kind, message=message, headers=_retry(error, status)
+    return faults.Fault(
+        status=status, kind=type(error).__name__, message=message, request_id=request_id
     )
 
 
-def _of(request: Request) -> dict[str, str]:
-    return {"request_id": request.state.request_id}
+def log_failure(error: Exception, *, request_id: str) -> None:
+    """All of an error into the log, if it is the server's fault and no state that the metrics show."""
+    if isinstance(error, PairscoreError) and (
+        status_of(error) < _SERVER_ERROR or isinstance(error, _NO_FAILURE)
+    ):
+        return
+    _log.error("a request failed", exc_info=error, extra={"request_id": request_id})
 
 
 def _retry(error: PairscoreError, status: int) -> Mapping[str, str] | None:
@@ -247,7 +230,8 @@ async def of_http_exception(request: Request, error: Exception) -> Response:
         kind = "NotFoundError"
         message = (
             f"there is no {path[:200]}; there are POST /score, POST /score/batch, POST /rerank, "
-            "GET /info, GET /livez, GET /readyz, GET /health, GET /metrics and GET /docs"
+            "POST /v1/rerank, GET /info, GET /livez, GET /readyz, GET /health, GET /metrics and GET /docs, "
+            "which names all"
         )
     elif error.status_code == _METHOD_NOT_ALLOWED:
         kind = "MethodError"
@@ -271,5 +255,6 @@ def closing(request: Request) -> Response:
 
 def of_unknown_error(request: Request, error: Exception) -> Response:
     """An error that nobody foresaw: all of it into the log, none of it to the caller."""
-    _log.error("a request failed", exc_info=error, extra=_of(request))
-    return problem(request, status=_SERVER_ERROR, kind="InternalError", message=_GENERIC)
+    log_failure(error, request_id=request.state.request_id)
+    fault = fault_of(error, request_id=request.state.request_id)
+    return problem(request, status=fault.status, kind=fault.kind, message=fault.message)

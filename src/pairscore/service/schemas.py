@@ -6,6 +6,7 @@ How much a body may hold is no part of its shape; `bodies` checks it against the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
@@ -18,18 +19,20 @@ __all__ = [
     "BatchRequest",
     "Body",
     "Health",
+    "InfinityHealth",
     "Info",
     "Limits",
     "Problem",
     "ProblemBody",
     "ProblemDetail",
-    "RankedResult",
     "Ready",
-    "RerankRequest",
-    "RerankResult",
     "ScoreRequest",
     "ScoreResult",
+    "TeiInfo",
+    "TeiLabels",
+    "TeiModelType",
     "TextPair",
+    "Timed",
 ]
 
 
@@ -39,15 +42,21 @@ class Body(BaseModel):
     Attributes:
         shape: how the body looks, for messages to people.
         counted: the field whose length is limited, if any.
+        limited_by: the setting that limits it, and the pairs that the body may hold.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     shape: ClassVar[str] = "{}"
     counted: ClassVar[str | None] = None
+    limited_by: ClassVar[str] = "max_pairs"
+
+    def all_texts(self) -> Iterator[tuple[str, str]]:
+        """Every text with its place in the body, for the checks of length and content."""
+        yield from ()
 
 
-class _Timed(Body):
+class Timed(Body):
     """What every scoring request may say of its time."""
 
     deadline_ms: int | None = Field(
@@ -73,12 +82,16 @@ class TextPair(Body):
         examples=["Berlin has a population of 3,520,031 registered inhabitants."],
     )
 
+    def all_texts(self) -> Iterator[tuple[str, str]]:
+        """Both texts."""
+        yield from (("text_a", self.text_a), ("text_b", self.text_b))
 
-class ScoreRequest(TextPair, _Timed):
+
+class ScoreRequest(TextPair, Timed):
     """One pair to score."""
 
 
-class BatchRequest(_Timed):
+class BatchRequest(Timed):
     """Pairs to score, at least one."""
 
     shape: ClassVar[str] = '{"pairs": [{"text_a": "...", "text_b": "..."}]}'
@@ -87,23 +100,11 @@ class BatchRequest(_Timed):
     # The first bad entry ends the check: a million of them would cost seconds to list.
     pairs: Annotated[list[TextPair], FailFast()] = Field(min_length=1)
 
-
-class RerankRequest(_Timed):
-    """Documents to put in order for a query."""
-
-    shape: ClassVar[str] = '{"query": "...", "documents": ["...", "..."]}'
-    counted: ClassVar[str | None] = "documents"
-
-    query: str = Field(description="What is looked for.")
-    documents: Annotated[list[str], FailFast()] = Field(
-        min_length=1, description="The candidates, as texts."
-    )
-    top_k: int | None = Field(
-        default=None, ge=1, description="How many of the best to return; null returns all."
-    )
-    return_documents: bool = Field(
-        default=False, description="Put each document's text into its result."
-    )
+    def all_texts(self) -> Iterator[tuple[str, str]]:
+        """Both texts of each pair."""
+        for index, pair in enumerate(self.pairs):
+            for place, text in pair.all_texts():
+                yield f"pairs[{index}].{place}", text
 
 
 class ScoreResult(BaseModel):
@@ -116,31 +117,17 @@ class ScoreResult(BaseModel):
     truncated: bool = Field(description="Whether the pair was too long and a text was cut.")
 
 
-class RankedResult(BaseModel):
-    """One document in a ranking."""
-
-    corpus_id: int = Field(description="The document's position in the request, from 0.")
-    score: FiniteFloat = Field(description="On the scale that the answer names.")
-    probability: FiniteFloat = Field(description="The sigmoid of the model's logit, 0 to 1.")
-    truncated: bool = Field(description="Whether the document was too long and was cut.")
-    text: str | None = Field(
-        default=None, description="The document, if return_documents is true; else left out."
-    )
-
-
-class RerankResult(BaseModel):
-    """A ranking, best first; equal scores keep the order of the request."""
-
-    model: str = Field(description="The model that scored.")
-    scale: str = Field(description="logit: unbounded relevance; unit: similarity from 0 to 1.")
-    results: list[RankedResult]
-
-
 class Health(BaseModel):
     """Whether the model is loaded."""
 
     status: str = Field(description="ok, or loading.", examples=["ok"])
     model_loaded: bool = Field(examples=[True])
+
+
+class InfinityHealth(BaseModel):
+    """What Infinity says of its health."""
+
+    unix: float = Field(description="Seconds since 1970.")
 
 
 class Alive(BaseModel):
@@ -165,6 +152,7 @@ class Limits(BaseModel):
     """What one request may hold, and what all together."""
 
     max_pairs: int
+    max_batch_pairs: int
     max_chars: int
     max_body_bytes: int
     max_length: int = Field(description="Tokens of a pair; a longer document is cut.")
@@ -172,8 +160,43 @@ class Limits(BaseModel):
     timeout_s: float | None
 
 
-class Info(BaseModel):
-    """What is served, and how."""
+class TeiLabels(BaseModel):
+    """The labels of a model that puts out one number."""
+
+    id2label: dict[str, str]
+    label2id: dict[str, int]
+
+
+class TeiModelType(BaseModel):
+    """That the model ranks."""
+
+    reranker: TeiLabels
+
+
+class TeiInfo(BaseModel):
+    """What is served, in the words of text-embeddings-inference."""
+
+    model_id: str = Field(description="As served_model_name.")
+    model_sha: str | None = Field(description="The model's revision.")
+    model_dtype: str = Field(
+        description="float32, float16 or bfloat16; unknown of an ONNX file, whose matrices may differ."
+    )
+    served_model_name: str
+    model_type: TeiModelType
+    max_concurrent_requests: int = Field(description="Connections at once.")
+    max_input_length: int = Field(description="Tokens of a pair that the model can read.")
+    max_batch_tokens: int = Field(description="Padded tokens that one micro-batch may hold.")
+    max_batch_requests: int | None = Field(description="null: only tokens limit a micro-batch.")
+    max_client_batch_size: int = Field(description="Pairs or documents that a request may hold.")
+    auto_truncate: bool = Field(description="Whether what is too long is cut unless asked not to.")
+    tokenization_workers: int = Field(description="Threads that tokenize.")
+    version: str = Field(description="Of this service.")
+    sha: str | None
+    docker_label: str | None
+
+
+class Info(TeiInfo):
+    """What is served, and how; with the fields that text-embeddings-inference has there."""
 
     model: str
     revision: str | None

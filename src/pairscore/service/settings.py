@@ -13,14 +13,11 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import platformdirs
 from pydantic import (
-    NonNegativeInt,
-    PositiveInt,
     PrivateAttr,
-    SecretStr,
     ValidationError,
     field_validator,
 )
@@ -31,22 +28,14 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from pairscore.config import DEFAULT_BUDGET
 from pairscore.errors import SettingError
+from pairscore.service.declared import Declared
 from pairscore.service.fields import (
-    ANY_CASE,
     ENV_PREFIX,
-    MIB,
-    WHOLE,
-    YEAR_S,
-    Panel,
-    Seconds,
-    declare,
     describe,
     option,
     refuse_unprintable,
     table,
-    url,
     variable,
 )
 
@@ -61,7 +50,7 @@ __all__ = [
 ]
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(Declared):
     """The settings of one service; a keyword wins over the environment, which wins over a file.
 
     A keyword that is None is as not given.
@@ -76,180 +65,6 @@ class ServiceSettings(BaseSettings):
         extra="forbid",
         validate_default=False,
         hide_input_in_errors=True,  # a traceback must not show a key
-    )
-
-    model: str | None = declare(
-        Panel.MODEL,
-        "A name from `pairscore models`, a folder, or a hub id (owner/name, owner/name@revision).",
-        metavar="NAME",
-        otherwise="the model inside the package",
-    )
-    backend: Literal["onnx", "fake"] = declare(
-        Panel.MODEL,
-        "What runs the model; fake counts common words, for tests.",
-        metavar="NAME",
-        default="onnx",
-    )
-    max_length: int | None = declare(
-        Panel.MODEL,
-        "Tokens of a pair; a longer document is cut, and reported.",
-        metavar="TOKENS",
-        otherwise="the model's own",
-        ge=8,
-    )
-    host: str = declare(
-        Panel.SERVER,
-        "The address to listen on; 0.0.0.0 is every network of the machine.",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-    )
-    port: int = declare(
-        Panel.SERVER,
-        "The port; 0 takes a free one.",
-        metavar="PORT",
-        default=8000,
-        ge=0,
-        le=65535,
-    )
-    config: Path | None = declare(
-        Panel.SERVER,
-        "A TOML file of settings, each a key; flags and variables win over it.",
-        metavar="FILE",
-        otherwise="no file",
-    )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], ANY_CASE] = declare(
-        Panel.SERVER, "The least severe messages that are logged.", metavar="LEVEL", default="info"
-    )
-    log_format: Annotated[Literal["text", "json"], ANY_CASE] = declare(
-        Panel.SERVER, "Lines for people, or JSON objects.", metavar="FORMAT", default="text"
-    )
-    access_log: bool = declare(Panel.SERVER, "Log a line for each request.", default=True)
-    max_pairs: PositiveInt = declare(
-        Panel.LIMITS, "Pairs or documents that one request may hold.", metavar="N", default=1000
-    )
-    max_chars: PositiveInt = declare(
-        Panel.LIMITS, "Characters that one text may have.", metavar="CHARS", default=100_000
-    )
-    max_body_bytes: PositiveInt = declare(
-        Panel.LIMITS,
-        "Bytes that the body of one request may have.",
-        metavar="BYTES",
-        default=16 * MIB,
-    )
-    body_timeout_s: Seconds = declare(
-        Panel.LIMITS,
-        "Time in which a request's head and body must have come; a slower client gets 408.",
-        metavar="SECONDS",
-        default=30.0,
-    )
-    max_connections: PositiveInt = declare(
-        Panel.LIMITS, "Connections at once; one more gets 503.", metavar="N", default=1024
-    )
-    max_queue_tokens: PositiveInt = declare(
-        Panel.LOAD,
-        "Tokens that may wait or run at once; more are refused.",
-        metavar="TOKENS",
-        default=262_144,
-    )
-    overload_status: Annotated[Literal[429, 503], WHOLE] = declare(
-        Panel.LOAD,
-        "The status of what is refused because too much waits.",
-        metavar="STATUS",
-        default=429,
-    )
-    timeout_s: float | None = declare(
-        Panel.LOAD,
-        "The deadline of a request that brings none; 0 sets none.",
-        metavar="SECONDS",
-        default=60.0,
-        ge=0,
-        le=YEAR_S,
-    )
-    run_timeout_s: Seconds = declare(
-        Panel.LOAD,
-        "Time after which a micro-batch counts as hung and its worker is replaced.",
-        metavar="SECONDS",
-        default=30.0,
-    )
-    grace_s: float = declare(
-        Panel.LOAD,
-        "Time to finish what was admitted, when the service ends.",
-        metavar="SECONDS",
-        default=30.0,
-        ge=0,
-        le=YEAR_S,
-    )
-    num_workers: int | None = declare(
-        Panel.WORKERS,
-        "Threads that each run one micro-batch.",
-        metavar="N",
-        otherwise="one for each core",
-        ge=1,
-    )
-    budget: PositiveInt = declare(
-        Panel.WORKERS,
-        "Padded tokens that one micro-batch may hold.",
-        metavar="TOKENS",
-        default=DEFAULT_BUDGET,
-    )
-    autotune: bool = declare(
-        Panel.WORKERS,
-        "Measure at the start which threads and which budget are fastest, and keep the result.",
-        default=False,
-    )
-    cache_dir: Path | None = declare(
-        Panel.WORKERS,
-        "Where such results are kept.",
-        metavar="FOLDER",
-        otherwise="the user's cache folder",
-    )
-    canary_max_age_s: Seconds = declare(
-        Panel.HEALTH,
-        "Healthy means that a known pair got its right score not longer ago than this.",
-        metavar="SECONDS",
-        default=30.0,
-    )
-    keys_file: Path | None = declare(
-        Panel.ACCESS,
-        "A file of API keys; each request then needs one.",
-        metavar="FILE",
-        otherwise="no keys",
-    )
-    api_keys: SecretStr | None = declare(
-        Panel.ACCESS,
-        "API keys: name=key or name=sha256:HEX, separated by commas.",
-        metavar="KEYS",
-        otherwise="no keys",
-    )
-    public_metrics: bool = declare(Panel.ACCESS, "Show /metrics without a key, too.", default=True)
-    cache_bytes: NonNegativeInt = declare(
-        Panel.CACHE,
-        "Memory for scores that are known already; 0 keeps none.",
-        metavar="BYTES",
-        default=16 * MIB,
-    )
-    cache_ttl_s: Seconds = declare(
-        Panel.CACHE, "Time for which a score is kept.", metavar="SECONDS", default=3600.0
-    )
-    redis_url: Annotated[str | None, url("redis", "rediss", "unix")] = declare(
-        Panel.CACHE,
-        "A Redis that shares scores between services; needs the extra redis.",
-        metavar="URL",
-        otherwise="no Redis",
-        repr=False,
-    )
-    otlp_endpoint: Annotated[str | None, url("http", "https")] = declare(
-        Panel.TRACING,
-        "The OpenTelemetry collector that traces are sent to; needs the extra otel.",
-        metavar="URL",
-        otherwise="no traces",
-        repr=False,
-    )
-    service_name: str = declare(
-        Panel.TRACING,
-        "The name of this service in its traces.",
-        metavar="NAME",
-        default="pairscore",
     )
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -285,6 +100,12 @@ class ServiceSettings(BaseSettings):
     def cache_folder(self) -> Path:
         """Where files are kept that can be made again."""
         return self.cache_dir or platformdirs.user_cache_path("pairscore", appauthor=False)
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The further names of the model."""
+        names = (name.strip() for name in (self.model_aliases or "").split(","))
+        return tuple(name for name in names if name)
 
     def source(self, name: str) -> str:
         """Where a setting's value came from: `flag`, the variable's name, `file` or `default`."""

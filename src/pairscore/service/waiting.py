@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from pairscore.service.problems import Refusal
+from pairscore.service.refusals import Refusal
 
 __all__ = ["TIMEOUT_HEADER", "deadline_of", "until_gone"]
 

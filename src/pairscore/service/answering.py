@@ -1,0 +1,203 @@
+"""The one way of every request that scores: its body read, its pairs scored, its answer written.
+
+A dialect says how bodies and answers look; what may go wrong is worded in `problems` and `hints`.
+Bodies are read by `bodies`, and large answers are written on a thread, so that neither holds up the event
+loop; the framework's own parsing and writing of bodies is not used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
+
+from pairscore.engine.core import outcome_of
+from pairscore.engine.records import Answer
+from pairscore.errors import EmptyInputError, LimitError
+from pairscore.service import access, bodies
+from pairscore.service.dialects import faults
+from pairscore.service.dialects.records import Ask, Found, Operation
+from pairscore.service.parts import Parts
+from pairscore.service.refusals import Refusal
+from pairscore.service.schemas import Body
+from pairscore.service.settings import ServiceSettings, option
+from pairscore.service.telemetry import server_timing
+from pairscore.service.waiting import deadline_of, until_gone
+
+__all__ = [
+    "MODEL_HEADER",
+    "SCALE_HEADER",
+    "TIMING_HEADER",
+    "TRUNCATED_HEADER",
+    "answered",
+    "charge",
+    "check_ask",
+    "check_model",
+    "model_header",
+    "scored",
+    "scoring",
+    "written",
+]
+
+MODEL_HEADER: Final = "X-Pairscore-Model"
+SCALE_HEADER: Final = "X-Pairscore-Scale"
+TRUNCATED_HEADER: Final = "X-Pairscore-Truncated"
+TIMING_HEADER: Final = "Server-Timing"
+
+# Below this many results, writing them is quicker than the way to a thread and back.
+_FEW: Final = 64
+
+
+async def answered(
+    request: Request, parts: Parts, operations: Sequence[Operation[Any]]
+) -> Response:
+    """Read a body as the operation that it fits, score what it asks for, write that operation's answer.
+
+    Raises:
+        Refusal: the body is not of the right shape, or names a model that is not served.
+        PairscoreError: it cannot be scored.
+    """
+    settings = parts.settings
+    raw = await bodies.raw_body(request)
+    operation = operations[0]
+    if len(operations) > 1:
+        operation = await bodies.on_thread(raw, partial(_fitting, raw, operations, settings))
+    setattr(request.state, faults.STATE, operation.shape)
+    body, ask = await bodies.on_thread(raw, partial(_read, raw, operation, settings))
+    check_model(ask.model, parts)
+    answer = await scored(request, parts, ask)
+    found = Found(
+        ask=ask,
+        answer=answer,
+        request_id=request.state.request_id,
+        created=int(time.time()),
+    )
+    content = await written(len(ask.pairs), partial(operation.write, body, found))
+    headers = {**_headers(found), **operation.headers(found)}
+    return Response(content, headers=headers, media_type="application/json")
+
+
+async def scored(request: Request, parts: Parts, ask: Ask) -> Answer:
+    """The engine's answer, told to everybody who counts: traces, the log, the key's quota."""
+    deadline_s = deadline_of(request, deadline_ms=ask.deadline_ms)
+    work = scoring(parts, ask, deadline_s=deadline_s)
+    try:
+        answer = await until_gone(request, work)
+    except BaseException as error:
+        gone = isinstance(error, ClientDisconnect)
+        request.state.outcome = "cancelled" if gone else outcome_of(error)
+        raise
+    request.state.outcome, request.state.answer = "ok", answer
+    request.state.span.answer(answer)
+    charge(request, parts, answer)
+    return answer
+
+
+def scoring(parts: Parts, ask: Ask, *, deadline_s: float | None) -> Coroutine[Any, Any, Answer]:
+    """The engine at work on what was asked for; nobody is told yet.
+
+    Raises:
+        ModelError: no model is loaded.
+    """
+    return parts.runtime.engine.score(
+        ask.pairs, deadline_s=deadline_s, priority=ask.priority, truncation=ask.truncation
+    )
+
+
+def charge(request: Request, parts: Parts, answer: Answer) -> None:
+    """Count what was scored against the key's quota, and for the metrics."""
+    num_tokens = int(answer.scores.num_tokens.sum())
+    access.charge(request, num_tokens=num_tokens)
+    parts.telemetry.charged(key=request.state.key_name, num_tokens=num_tokens)
+
+
+def check_model(name: str | None, parts: Parts) -> None:
+    """Refuse a model that is not served here.
+
+    Raises:
+        Refusal: it has neither the name nor an alias of the one that is.
+    """
+    settings = parts.settings
+    if not name or settings.any_model:
+        return
+    served = parts.runtime.engine.road.card.name
+    if name not in {served, settings.model, *settings.aliases}:
+        message = (
+            f"the model {name[:100]!r} is not served here; send {served!r}, or leave the model out. "
+            f"The operator can give it further names with {option('model_aliases')}, "
+            f"or let every name pass with {option('any_model')}"
+        )
+        raise Refusal("ModelUnknownError", message, details=[("model", message)])
+
+
+def check_ask(ask: Ask, settings: ServiceSettings, *, counted: str | None) -> None:
+    """Refuse what holds nothing or too much; objects' texts are known only now.
+
+    Raises:
+        EmptyInputError: there is no pair.
+        LimitError: there are too many pairs, or a text has too many characters.
+    """
+    if not ask.pairs:
+        raise EmptyInputError("there is nothing to score; send at least one document")
+    if len(ask.pairs) > settings.max_pairs:
+        raise LimitError(
+            limit=f"{_many(counted)} a request",
+            value=len(ask.pairs),
+            maximum=settings.max_pairs,
+            option=option("max_pairs"),
+        )
+    bodies.check_texts(
+        (
+            (f"{counted}[{position}]", document.text)
+            for position, document in enumerate(ask.documents)
+            if not isinstance(document.given, str)
+        ),
+        settings,
+    )
+
+
+def _many(counted: str | None) -> str:
+    """What is counted, in words: not every dialect's field is a plural."""
+    if counted is None:
+        return "pairs"
+    return counted if counted.endswith("s") else f"entries of {counted}"
+
+
+def _fitting(
+    raw: bytes, operations: Sequence[Operation[Any]], settings: ServiceSettings
+) -> Operation[Any]:
+    bodies.check_structure(raw, operations[0].body, settings)
+    keys = bodies.keys_of(raw)
+    return next((entry for entry in operations if entry.fits(keys)), operations[-1])
+
+
+def _read(raw: bytes, operation: Operation[Any], settings: ServiceSettings) -> tuple[Body, Ask]:
+    body = bodies.checked(raw, operation.body, settings)
+    ask: Ask = operation.ask(body)
+    check_ask(ask, settings, counted=operation.body.counted)
+    return body, ask
+
+
+async def written(num_results: int, write: Callable[[], bytes]) -> bytes:
+    """What is written of so many results: here if they are few, on a thread if they are many."""
+    return write() if num_results <= _FEW else await to_thread.run_sync(write)
+
+
+def model_header(name: str) -> Mapping[str, str]:
+    """The header that names the model; a folder's name may hold what no header can."""
+    return {MODEL_HEADER: quote(name, safe="/@:+-._~ ")}
+
+
+def _headers(found: Found) -> Mapping[str, str]:
+    return {
+        **model_header(found.model),
+        SCALE_HEADER: "logit" if found.ask.raw else "probability",
+        TRUNCATED_HEADER: str(found.scores.num_truncated),
+        TIMING_HEADER: server_timing(found.answer.timing),
+    }

@@ -1,0 +1,138 @@
+"""`POST /v1/rerank/batch`: many queries in one call, each answered by a line as soon as it is scored.
+
+What is read and refused before the first line, and how it is documented, stands here; the rest is `batch_call`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
+
+from pairscore.errors import LimitError
+from pairscore.service import answering, bodies
+from pairscore.service.batch_call import Call, Lines
+from pairscore.service.dialects import batch
+from pairscore.service.dialects.batch import Job, RerankBatchRequest
+from pairscore.service.dialects.faults import NATIVE
+from pairscore.service.parts import PartsOfApp
+from pairscore.service.schemas import ProblemBody
+from pairscore.service.settings import ServiceSettings, option
+from pairscore.service.waiting import deadline_of
+
+__all__ = ["described", "router"]
+
+_MEDIA_TYPE: Final = "application/x-ndjson"
+_REF: Final = "#/components/schemas/{}"
+_FAULTS: Final = {
+    401: "The API key is missing or not known.",
+    403: "The API key was revoked.",
+    404: "No such model is served here.",
+    408: "The body came too slowly.",
+    413: "The body has too many bytes.",
+    415: "The body is not declared as JSON.",
+    422: "The body cannot be scored as it is.",
+    429: "The queue is full and not one query was taken, or the key's quota is used up.",
+    500: "The server failed before the first line.",
+    503: "The model is not loaded, or the service is shutting down.",
+    504: "The deadline passed and not one query was answered.",
+}
+
+router = APIRouter()
+
+
+class _Streamed(Response):
+    """Lines of JSON, one by one.
+
+    Not starlette's own streaming, which begins the answer before anything is known: a call that is refused as a
+    whole still gets its status.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self.status_code = 200
+        self.background = None
+        self._call = call
+        # Not as `media_type`: the framework would document the lines as one string.
+        self.init_headers({**call.headers, "Content-Type": _MEDIA_TYPE})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        """Answer the call, or raise what the whole of it is refused with."""
+        await self._call.answer(Lines(send, self.raw_headers))
+
+
+def _read(raw: bytes, settings: ServiceSettings) -> tuple[RerankBatchRequest, list[Job]]:
+    body = bodies.checked(raw, RerankBatchRequest, settings)
+    if body.num_pairs > settings.max_batch_pairs:
+        raise LimitError(
+            limit="documents in all queries together",
+            value=body.num_pairs,
+            maximum=settings.max_batch_pairs,
+            option=option("max_batch_pairs"),
+        )
+    jobs = list(batch.jobs_of(body))
+    for job in jobs:
+        answering.check_ask(job.ask, settings, counted=f"queries[{job.index}].documents")
+    return body, jobs
+
+
+def _documented() -> dict[int | str, dict[str, Any]]:
+    schemas = [{"$ref": _REF.format(model.__name__)} for model in batch.LINES]
+    header = {
+        "description": "The model that scores; characters outside ASCII are percent-encoded.",
+        "schema": {"type": "string"},
+    }
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"model": ProblemBody, "description": text} for status, text in _FAULTS.items()
+    }
+    told[200] = {
+        "description": "A line of JSON for each query, in the order in which they are finished, each with its "
+        "`index` and a ranking or an `error`; then one line with `done`, without which something is missing.",
+        "headers": {answering.MODEL_HEADER: header},
+        "content": {_MEDIA_TYPE: {"schema": {"anyOf": schemas}, "example": batch.LINES_EXAMPLE}},
+    }
+    return told
+
+
+def described() -> Iterator[tuple[type[BaseModel], Literal["validation", "serialization"]]]:
+    """The bodies and lines that the documentation refers to."""
+    yield RerankBatchRequest, "validation"
+    for model in batch.LINES:
+        yield model, "serialization"
+
+
+@router.post(
+    "/v1/rerank/batch",
+    summary="Put the documents of many queries in order",
+    tags=[NATIVE],
+    status_code=200,
+    response_class=_Streamed,
+    responses=_documented(),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": _REF.format(RerankBatchRequest.__name__)},
+                    "examples": batch.EXAMPLES,
+                }
+            },
+        }
+    },
+)
+async def rerank_batch(request: Request, parts: PartsOfApp) -> Response:
+    """Many queries, each with its own documents; each is answered by a line as soon as it is scored.
+
+    A query that fails does not end the others. The deadline is that of the whole call. A call of which not one
+    query could be answered, because the queue is full, time ran out or the service ends, is answered as a single
+    ranking would be: 429, 504 or 503.
+    """
+    raw = await bodies.raw_body(request)
+    body, jobs = await bodies.on_thread(raw, partial(_read, raw, parts.settings))
+    for name in body.models:
+        answering.check_model(name, parts)
+    deadline_s = deadline_of(request, deadline_ms=body.deadline_ms)
+    return _Streamed(Call(request, parts, jobs, deadline_s=deadline_s))

@@ -1,0 +1,214 @@
+"""pairscore's own bodies, and the ranking at `/rerank`, which vLLM's, Infinity's and Cohere-like clients read too.
+
+A result there has the keys of sentence-transformers (`corpus_id`, `score`, `text`) and those of the other servers
+(`index`, `relevance_score`, `document`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter
+
+from pairscore.service.dialects.bodies import RankingBody, ranking
+from pairscore.service.dialects.faults import NATIVE
+from pairscore.service.dialects.records import Ask, Found, Headers, Operation
+from pairscore.service.schemas import (
+    BATCH_EXAMPLES,
+    RERANK_EXAMPLES,
+    SCORE_EXAMPLES,
+    BatchRequest,
+    ScoreRequest,
+    ScoreResult,
+    TextPair,
+)
+
+__all__ = ["RERANK", "SCORE", "SCORE_BATCH", "RerankRequest", "RerankResult", "ranked"]
+
+_RESULTS: Final = TypeAdapter(list[ScoreResult])
+_SCALE_HEADER: Final = "X-Pairscore-Scale"
+_NOT_SPECIFIED: Final = "default/not-specified"
+
+
+class RerankRequest(RankingBody):
+    """Documents to put in order for a query."""
+
+    counted: ClassVar[str | None] = "documents"
+
+    top_k: int | None = Field(
+        default=None, ge=1, description="How many of the best to return; null returns all."
+    )
+    top_n: int | None = Field(default=None, ge=0, description="The same; 0 and null return all.")
+    return_documents: bool | None = Field(
+        default=None,
+        description="true puts each document into its result, as `text` and as `document`; null puts it there as "
+        "`document` only, as vLLM does; false leaves both out.",
+    )
+    rank_fields: list[str] | None = Field(
+        default=None, description="The fields of document objects that the model reads."
+    )
+    raw_scores: bool | None = Field(
+        default=None, description="Put the logit into `relevance_score`, not the probability."
+    )
+    use_activation: bool | None = Field(default=None, description="false is as `raw_scores`: true.")
+
+
+class RankedResult(BaseModel):
+    """One document in a ranking."""
+
+    corpus_id: int = Field(description="The document's position in the request, from 0.")
+    score: FiniteFloat = Field(description="On the scale that the answer names.")
+    probability: FiniteFloat = Field(description="The sigmoid of the model's logit, 0 to 1.")
+    truncated: bool = Field(description="Whether the document was too long and was cut.")
+    text: str | None = Field(
+        default=None, description="The document, if return_documents is true; else left out."
+    )
+    index: int = Field(description="As corpus_id.")
+    relevance_score: FiniteFloat = Field(
+        description="The probability; with `raw_scores` the logit."
+    )
+    document: dict[str, Any] | None = Field(
+        default=None, description="The document as an object, as it came or with its `text`."
+    )
+    id: Any = Field(default=None, description="The `id` of a document object, if it has one.")
+    metadata: Any = Field(default=None, description="Its `metadata`, likewise.")
+
+
+class Usage(BaseModel):
+    """Tokens that the model read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class RerankResult(BaseModel):
+    """A ranking, best first; equal scores keep the order of the request."""
+
+    id: str
+    object: str = "rerank"
+    created: int
+    model: str = Field(description="The model that scored.")
+    scale: str = Field(description="logit: unbounded relevance; unit: similarity from 0 to 1.")
+    results: list[RankedResult]
+    usage: Usage
+
+
+def _pair(body: ScoreRequest) -> Ask:
+    return Ask(pairs=[(body.text_a, body.text_b)], deadline_ms=body.deadline_ms)
+
+
+def _pairs(body: BatchRequest) -> Ask:
+    return Ask(
+        pairs=[(pair.text_a, pair.text_b) for pair in body.pairs], deadline_ms=body.deadline_ms
+    )
+
+
+def _documents(body: RerankRequest) -> Ask:
+    return ranking(
+        body,
+        # What Infinity's client sends when nobody names a model.
+        model=None if body.model == _NOT_SPECIFIED else body.model,
+        top_n=body.top_k or body.top_n,
+        raw=body.raw_scores or body.use_activation is False,
+        rank_fields=body.rank_fields,
+    )
+
+
+def _one_result(body: ScoreRequest, found: Found) -> bytes:
+    return _results([body], found)[0].model_dump_json().encode()
+
+
+def _many_results(body: BatchRequest, found: Found) -> bytes:
+    return _RESULTS.dump_json(_results(body.pairs, found))
+
+
+def _results(pairs: Sequence[TextPair], found: Found) -> list[ScoreResult]:
+    scores = found.scores
+    columns = (
+        scores.scores.tolist(),
+        scores.probabilities.tolist(),
+        scores.truncated.tolist(),
+    )
+    return [
+        ScoreResult(
+            text_a=pair.text_a,
+            text_b=pair.text_b,
+            score=score,
+            probability=probability,
+            truncated=truncated,
+        )
+        for pair, score, probability, truncated in zip(pairs, *columns, strict=True)
+    ]
+
+
+def ranked(body: RerankRequest, found: Found) -> RerankResult:
+    """The ranking, best first."""
+    return RerankResult(
+        id=f"rerank-{found.request_id}",
+        created=found.created,
+        model=found.model,
+        scale=found.scores.scale,
+        results=[_ranked_result(body, found, position) for position in found.best()],
+        usage=Usage(prompt_tokens=found.num_tokens, total_tokens=found.num_tokens),
+    )
+
+
+def _ranked(body: RerankRequest, found: Found) -> bytes:
+    return ranked(body, found).model_dump_json(exclude_none=True).encode()
+
+
+def _ranked_result(body: RerankRequest, found: Found, position: int) -> RankedResult:
+    document, scores = found.ask.documents[position], found.scores
+    return RankedResult(
+        corpus_id=position,
+        score=float(scores.scores[position]),
+        probability=float(scores.probabilities[position]),
+        truncated=bool(scores.truncated[position]),
+        text=document.text if body.return_documents else None,
+        index=position,
+        relevance_score=float(found.values[position]),
+        document=None if body.return_documents is False else dict(document.object),
+        id=document.field("id"),
+        metadata=document.field("metadata"),
+    )
+
+
+def _scale(found: Found) -> Headers:
+    return {_SCALE_HEADER: found.scores.scale}
+
+
+SCORE: Final = Operation(
+    dialect=NATIVE,
+    summary="Score one pair",
+    body=ScoreRequest,
+    result=ScoreResult,
+    ask=_pair,
+    write=_one_result,
+    shape=NATIVE,
+    headers=_scale,
+    fits=lambda keys: not keys or any(name.startswith("text_a") for name in keys),
+    examples=SCORE_EXAMPLES,
+)
+SCORE_BATCH: Final = Operation(
+    dialect=NATIVE,
+    summary="Score many pairs",
+    body=BatchRequest,
+    result=list[ScoreResult],
+    ask=_pairs,
+    write=_many_results,
+    shape=NATIVE,
+    headers=_scale,
+    examples=BATCH_EXAMPLES,
+)
+RERANK: Final = Operation(
+    dialect=NATIVE,
+    summary="Put documents in order for a query",
+    body=RerankRequest,
+    result=RerankResult,
+    ask=_documents,
+    write=_ranked,
+    shape=NATIVE,
+    headers=_scale,
+    examples=RERANK_EXAMPLES,
+)

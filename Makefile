@@ -31,6 +31,16 @@ setup: .venv/.ready ## make .venv with everything but torch
 	$(PINNED) $(ORACLE)/python $(PIP) -e '.[dev,oracle]'
 	@touch $@
 
+.venv-clients/.ready: tests/clients/requirements.txt
+	@test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python $(PIP) --no-deps -r $<
+	@touch $@
+
+.venv-clients-older/.ready: tests/clients/requirements-older.txt
+	@test -x .venv-clients-older/bin/python || $(PYTHON) -m venv .venv-clients-older
+	.venv-clients-older/bin/python $(PIP) --no-deps -r $<
+	@touch $@
+
 serve: setup ## serve the bundled model on http://127.0.0.1:8000
 	$(BIN)/pairscore serve
 
@@ -43,7 +53,7 @@ demo: setup ## rank real documents for a real query
 test: setup ## the fast tests, without torch
 	$(BIN)/python -m pytest
 
-test-all: .venv-oracle/.ready ## all tests: slow ones and comparisons with sentence-transformers too
+test-all: .venv-oracle/.ready .venv-clients/.ready .venv-clients-older/.ready ## all tests: slow ones, real clients, sentence-transformers too
 	$(ORACLE)/python -m pytest -m ""
 
 check: setup ## format, lint, types, and generated pages up to date
@@ -70,4 +80,4 @@ model: .venv-oracle/.ready ## make the bundled model anew from its published wei
 	$(ORACLE)/python tools/build_bundled_model.py
 
 clean: ## remove environments, caches and what the benchmarks made
-	rm -rf .venv .venv-oracle .venv-peers .venv-infinity benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oracle .venv-peers .venv-infinity .venv-clients .venv-clients-older benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,6 +26,7 @@ VERBS = (
 ROOMS = ("src", "tools", "benchmarks", "deploy", "examples", "tests", "docs", ".")
 # Shown as one line each.
 _FOLDERS = (
+    "tests/golden/dialects",
     "src/pairscore/models/bundled/ms-marco-minilm-l12",
     "benchmarks/results",
     "docs/img",
@@ -47,6 +48,8 @@ OTHERS = {
     "benchmarks/results": "what the benchmarks found, one JSON file a run",
     "constraints.txt": "the exact set that `make` installs",
     "docs/architecture.md": "rooms, road and rules",
+    "docs/clients.md": "every client: its base URL, and code that the tests run",
+    "docs/dialects.md": "what each path speaks: bodies, defaults, scores, errors",
     "docs/cli.md": "the command line's help, generated",
     "docs/decisions.md": "what was decided, and why",
     "docs/experiments.md": "what was tried, with numbers; failures too",
@@ -68,6 +71,9 @@ OTHERS = {
     "pyproject.toml": "packaging, extras, and the reason for each lint exception",
     "src/pairscore/models/bundled/ms-marco-minilm-l12": "the bundled weights, their facts and their MODEL.md",
     "src/pairscore/py.typed": "says that the package has types",
+    "tests/clients/requirements.txt": "the exact set of the clients in their newest releases",
+    "tests/clients/requirements-older.txt": "the exact set of clients that hold others back",
+    "tests/golden/dialects": "the bytes of each dialect: success and six ways to fail",
     "tests/golden/scores.json": "stored pairs and logits, and the one tolerance",
 }
 

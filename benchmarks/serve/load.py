@@ -25,7 +25,7 @@ from serve.traffic import Row, Texts, Wire
 
 __all__ = ["Job", "Outcome"]
 
-_PROBE_EACH_S = 0.05
+_PROBE_EACH_S = 0.1
 _PROBE_TIMEOUT_S = 120.0
 _MAX_CONNECTIONS = 512
 _SCORE = b'score":'

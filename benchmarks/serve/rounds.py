@@ -26,7 +26,7 @@ OPEN = tuple(Load(num_documents=5, share=share) for share in (0.5, 0.8, 1.2))
 
 _WITH_PEERS = frozenset({"load", "idle"})
 _FEW = (1, 8, 32)
-_WARM_UP, _WARM_UP_S = Load(num_documents=20, num_clients=4), 1.5
+_WARM_UP, _WARM_UP_S = Load(num_documents=20, num_clients=8), 5.0
 _SCORES_REQUESTS = 3
 # Which turn of the texts each thing begins with: none meets a pair that another one met. A load has three.
 _SCORES_TURN, _LOADS_TURN, _TURNS_A_LOAD = 0, 1, 3

@@ -205,7 +205,7 @@ def test_scores_are_read_in_the_order_of_the_documents(wire, answer):
 def test_bodies_are_what_each_server_wants():
     """A query with documents, a list of pairs, one pair."""
     pairs = [{"text_a": "q", "text_b": "a"}, {"text_a": "q", "text_b": "b"}]
-    reranked = {"query": "q", "documents": ["a", "b"]}
+    reranked = {"query": "q", "documents": ["a", "b"], "return_documents": False}
 
     assert json.loads(Wire("rerank").body(REQUEST)) == reranked
     assert json.loads(Wire("rerank", model="m").body(REQUEST)) == reranked | {
@@ -315,8 +315,8 @@ def test_prober_sees_a_blocked_server_for_as_long_as_it_is_blocked(texts_file):
         given = job(port, texts_file, num_clients=1, max_requests=2, health="/health")
         outcome = asyncio.run(Generator(given).run())
 
-    assert len(outcome.probes) >= 15
-    assert sum(value > 0.2 for value in outcome.probes) >= 5
+    assert len(outcome.probes) >= 8
+    assert sum(value > 0.2 for value in outcome.probes) >= 4
     assert outcome.probe_errors == 0
 
 

@@ -133,7 +133,11 @@ class Wire:
     def body(self, request: Request) -> bytes:
         """The request as JSON."""
         if self.kind == "rerank":
-            content: dict[str, Any] = {"query": request.query, "documents": request.documents}
+            content: dict[str, Any] = {
+                "query": request.query,
+                "documents": request.documents,
+                "return_documents": False,
+            }
             if self.model:
                 content |= {"model": self.model, "raw_scores": True}
             return json.dumps(content).encode()

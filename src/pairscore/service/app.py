@@ -95,10 +95,11 @@ def create_app(settings: ServiceSettings | None = None, *, road: Road | None = N
         telemetry=_NO_TELEMETRY,
     )
     app.state.parts = parts
+    # In the order in which paths are looked up: probes come first.
+    app.include_router(health.router)
     app.include_router(routes.router)
     app.include_router(batching.router)
     app.include_router(models.router)
-    app.include_router(health.router)
     app.add_api_route("/", _index, include_in_schema=False)
     app.add_api_route("/docs", _docs, include_in_schema=False)
     app.mount(_PAGE_PATH, _PageFiles(packages=[("fastapi_offline", "static")]))

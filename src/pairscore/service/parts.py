@@ -27,8 +27,8 @@ class Parts:
     tracing: Tracing
 
 
-def parts_of(request: Request) -> Parts:
-    """The parts of the app that a request came to."""
+async def parts_of(request: Request) -> Parts:
+    """The parts of the app that a request came to; a coroutine, because FastAPI calls anything else on a thread."""
     parts: Parts = request.app.state.parts
     return parts
 

@@ -141,6 +141,12 @@ RUNTIME: Final = "builtins.RuntimeError"
 CLIENTS = [
     _cohere("cohere-v2", "cohere.ClientV2"),
     _cohere("cohere-v1", "cohere.Client("),
+    _cohere("cohere-v2-asyncio", "cohere.AsyncClientV2("),
+    _cohere(
+        "cohere-v1-asyncio",
+        "cohere.AsyncClientV2(",
+        swap=[("AsyncClientV2", "AsyncClient")],
+    ),
     _cohere("langchain-cohere", "langchain_cohere", empty=None, older=True),
     _plain("langchain-nvidia", "NVIDIARerank(", "builtins.Exception", logit=True),
     _plain(

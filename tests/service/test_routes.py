@@ -217,3 +217,26 @@ def test_many_requests_at_once_get_their_own_answers(client: TestClient) -> None
         np.testing.assert_allclose(
             [answer["score"] for answer in answers], encoder.predict(pairs), atol=1e-6
         )
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+@pytest.mark.parametrize(("min_score", "expected"), [(0.4, 1), (1e39, 0), (-1e39, 2), (None, 2)])
+def test_the_least_score(
+    client: TestClient, path: str, min_score: float | None, expected: int
+) -> None:
+    """What scored less is left out, also where no score can be so high or so low."""
+    body = {"query": "red fox", "documents": ["red fox", "blue"], "min_score": min_score}
+
+    answer = client.post(path, json=body)
+
+    assert (answer.status_code, len(answer.json()["results"])) == (200, expected)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_least_score_that_is_no_number(client: TestClient, number: str) -> None:
+    """It is refused, not compared with."""
+    body = '{"query": "a", "documents": ["b"], "min_score": ' + number + "}"
+
+    answer = client.post("/rerank", content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 422

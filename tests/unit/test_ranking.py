@@ -75,3 +75,17 @@ def test_a_relevance_model_gives_logits() -> None:
 
     assert made.scale == "logit"
     assert made.scores.tolist() == made.logits.tolist() == [0.0, 2.0]
+
+
+@pytest.mark.parametrize(("min_score", "expected"), [(1e39, 0), (-1e39, 2), (float("inf"), 0)])
+def test_a_least_score_that_no_float32_holds(min_score: float, expected: int) -> None:
+    """It is compared as it is, above or below everything."""
+    scores = scores_of(
+        np.array([1.0, 2.0], dtype=np.float32),
+        activation="identity",
+        num_tokens=[3, 3],
+        truncated=[False, False],
+        model="m",
+    )
+
+    assert len(hits(scores, min_score=min_score)) == expected

@@ -72,7 +72,8 @@ def hits(
         raise SettingError(f"top_k is {top_k!r}; it must be at least 1, or None for all")
     order = np.argsort(-scores.scores, kind="stable")[:top_k]
     if min_score is not None:
-        order = order[scores.scores[order] >= min_score]
+        # In float64, because a caller may give what no float32 can hold.
+        order = order[scores.scores[order].astype(np.float64) >= min_score]
     return [
         Hit(
             corpus_id=int(i),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
-from pydantic import FailFast, Field
+from pydantic import FailFast, Field, FiniteFloat
 
 from pairscore.config import Truncation
 from pairscore.service.dialects.documents import Document, Given, Query, read_documents
@@ -27,7 +27,7 @@ class RankingBody(Timed):
         description="The candidates: texts, or objects with `text` (or the fields of `rank_fields`).",
     )
     model: str | None = Field(default=None, description="The model's name, or an alias of it.")
-    min_score: float | None = Field(
+    min_score: FiniteFloat | None = Field(
         default=None, description="The lowest score to return, on the scale of the answer."
     )
     max_tokens_per_query: int | None = Field(

@@ -91,7 +91,8 @@ class Found:
         """
         order = np.argsort(-self.scores.logits, kind="stable")
         if self.ask.min_score is not None:
-            order = order[self.values[order] >= self.ask.min_score]
+            # In float64, because a caller may send what no float32 can hold.
+            order = order[self.values[order].astype(np.float64) >= self.ask.min_score]
         positions: list[int] = order[: self.ask.top_n].tolist()
         return positions
 

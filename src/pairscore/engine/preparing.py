@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,7 @@ from pairscore.road.road import Road
 from pairscore.road.tokenization import Pair
 from pairscore.values import Encoded, FloatArray, Scores
 
-__all__ = ["Preparer", "Request"]
+__all__ = ["Preparer", "Request", "guess_tokens"]
 
 T = TypeVar("T")
 
@@ -70,6 +70,18 @@ class Request:
         return sum(len(self.positions[pair]) - 1 for pair in self.missing)
 
 
+def guess_tokens(pairs: Iterable[Pair], *, max_length: int) -> int:
+    """Tokens that pairs may have, guessed from their characters.
+
+    Args:
+        pairs: not tokenized yet.
+        max_length: tokens that one may have at most.
+    """
+    return sum(
+        min(max_length, (len(a) + len(b)) // _CHARS_PER_TOKEN + _SPECIAL_TOKENS) for a, b in pairs
+    )
+
+
 class Preparer:
     """Looks pairs up and tokenizes them, on threads of its own.
 
@@ -118,11 +130,7 @@ class Preparer:
 
     def estimate(self, request: Request) -> int:
         """Tokens that the missing pairs may have, guessed from their characters."""
-        longest = self._road.max_length
-        return sum(
-            min(longest, (len(a) + len(b)) // _CHARS_PER_TOKEN + _SPECIAL_TOKENS)
-            for a, b in request.missing
-        )
+        return guess_tokens(request.missing, max_length=self._road.max_length)
 
     async def encode(self, request: Request) -> list[Missing]:
         """Tokenize the missing pairs, and say what each one costs.

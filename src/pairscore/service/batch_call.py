@@ -20,13 +20,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Send
 
 from pairscore.engine.core import outcome_of
+from pairscore.engine.preparing import guess_tokens
 from pairscore.engine.records import Answer, Outcome, Timing
 from pairscore.errors import ClosedError, DeadlineError, OverloadError
 from pairscore.service import answering, problems
 from pairscore.service.dialects import batch
 from pairscore.service.dialects.batch import Job, RerankBatchEnd
-from pairscore.service.dialects.native import Usage
-from pairscore.service.dialects.records import Ask, Found
+from pairscore.service.dialects.records import Found, Usage
 from pairscore.service.parts import Parts
 from pairscore.service.waiting import until_gone
 
@@ -40,8 +40,6 @@ _QUERIES: Final = 8
 _QUERIES_A_WORKER: Final = 2
 # And their tokens: this part of what the queue holds, guessed from their characters as admission does.
 _SHARE: Final = 4
-_CHARS_PER_TOKEN: Final = 4
-_SPECIAL_TOKENS: Final = 3
 
 # When all queries end like this, the call is told so as a call of one would be, instead of 200 and nothing.
 _TURNED_AWAY: Final = (OverloadError, DeadlineError, ClosedError)
@@ -255,7 +253,9 @@ class Call:
     async def _begin_all(self, tasks: asyncio.TaskGroup) -> None:
         while self._jobs:
             job = self._jobs[0]
-            await self._pace.enter(job, num_tokens=_guess(job.ask, max_length=self._max_length))
+            await self._pace.enter(
+                job, num_tokens=guess_tokens(job.ask.pairs, max_length=self._max_length)
+            )
             self._jobs.popleft()
             tasks.create_task(self._one(job))
 
@@ -331,14 +331,6 @@ def _until(late: float | None) -> float | None:
     if not left_s > 0:
         raise DeadlineError("the deadline has passed")
     return left_s
-
-
-def _guess(ask: Ask, *, max_length: int) -> int:
-    """Tokens that a query may have."""
-    return sum(
-        min(max_length, (len(a) + len(b)) // _CHARS_PER_TOKEN + _SPECIAL_TOKENS)
-        for a, b in ask.pairs
-    )
 
 
 def _heaviest(held: Iterable[_Ended]) -> Exception:

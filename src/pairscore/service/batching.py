@@ -20,6 +20,7 @@ from pairscore.service.dialects import batch
 from pairscore.service.dialects.batch import Job, RerankBatchRequest
 from pairscore.service.dialects.faults import NATIVE
 from pairscore.service.parts import PartsOfApp
+from pairscore.service.routes import FAULTS
 from pairscore.service.schemas import ProblemBody
 from pairscore.service.settings import ServiceSettings, option
 from pairscore.service.waiting import deadline_of
@@ -29,13 +30,7 @@ __all__ = ["described", "router"]
 _MEDIA_TYPE: Final = "application/x-ndjson"
 _REF: Final = "#/components/schemas/{}"
 _FAULTS: Final = {
-    401: "The API key is missing or not known.",
-    403: "The API key was revoked.",
-    404: "No such model is served here.",
-    408: "The body came too slowly.",
-    413: "The body has too many bytes.",
-    415: "The body is not declared as JSON.",
-    422: "The body cannot be scored as it is.",
+    **{status: FAULTS[status] for status in (401, 403, 404, 408, 413, 415, 422)},
     429: "The queue is full and not one query was taken, or the key's quota is used up.",
     500: "The server failed before the first line.",
     503: "The model is not loaded, or the service is shutting down.",

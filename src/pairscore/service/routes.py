@@ -22,7 +22,7 @@ from pairscore.service.dialects.table import PATHS, Path
 from pairscore.service.parts import PartsOfApp
 from pairscore.service.schemas import Body, ProblemBody
 
-__all__ = ["posted_models", "router"]
+__all__ = ["FAULTS", "posted_models", "router"]
 
 _SCORE_HEADERS: Final = {
     MODEL_HEADER: "The model that scored; characters outside ASCII are percent-encoded.",
@@ -30,7 +30,7 @@ _SCORE_HEADERS: Final = {
     TRUNCATED_HEADER: "How many pairs were too long and were cut.",
     TIMING_HEADER: "Milliseconds to tokenize, in the queue, in the model, and in all.",
 }
-_FAULTS: Final = {
+FAULTS: Final = {
     400: "The body cannot be scored as it is, in the dialects that say so with 400.",
     401: "The API key is missing or not known.",
     403: "The API key was revoked.",
@@ -57,7 +57,7 @@ def _responses(operations: Sequence[Operation[Any]]) -> dict[int | str, dict[str
     }
     native = all(operation.shape == NATIVE for operation in operations)
     shown: dict[int | str, dict[str, Any]] = {200: {"headers": headers}}
-    for status, text in _FAULTS.items():
+    for status, text in FAULTS.items():
         if native and status not in _FOREIGN:
             shown[status] = {"model": ProblemBody, "description": text}
         elif not native:

@@ -19,10 +19,9 @@ from pairscore.service.dialects.native import (
     RERANK,
     RankedResult,
     RerankRequest,
-    Usage,
     ranked,
 )
-from pairscore.service.dialects.records import Ask, Found
+from pairscore.service.dialects.records import Ask, Found, Usage
 from pairscore.service.refusals import Refusal
 from pairscore.service.schemas import Problem, Timed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import FailFast, Field, FiniteFloat
 
@@ -12,7 +12,10 @@ from pairscore.service.dialects.documents import Document, Given, Query, read_do
 from pairscore.service.dialects.records import Ask
 from pairscore.service.schemas import Timed
 
-__all__ = ["RankingBody", "all_or", "query_and", "ranking"]
+__all__ = ["NO_MODEL", "RankingBody", "all_or", "query_and", "ranking"]
+
+NO_MODEL: Final = "default/not-specified"
+"""What Infinity's client sends as the model when nobody named one."""
 
 
 class RankingBody(Timed):
@@ -61,6 +64,7 @@ def ranking(
     top_n: int | None,
     raw: bool | None = False,
     rank_fields: Sequence[str] | None = None,
+    strict: bool = False,
     **more: Any,
 ) -> Ask:
     """What a body with a query and documents wants."""
@@ -68,6 +72,7 @@ def ranking(
     truncation = Truncation(
         max_query_tokens=all_or(body.max_tokens_per_query),
         max_document_tokens=all_or(body.max_tokens_per_doc),
+        strict=strict,
     )
     return Ask(
         **{

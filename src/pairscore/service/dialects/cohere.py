@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, Field, FiniteFloat
 
 from pairscore.service.dialects.bodies import RankingBody, ranking
-from pairscore.service.dialects.records import Ask, Found, Operation
+from pairscore.service.dialects.records import Ask, Found, Operation, Usage
 
 __all__ = ["RERANK_V1", "RERANK_V2", "UNION"]
 
@@ -94,13 +94,6 @@ class CohereResult(BaseModel):
     meta: CohereMeta
 
 
-class UnionUsage(BaseModel):
-    """Tokens that the model read, in the words of Jina and OpenAI."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class UnionResult(BaseModel):
     """A ranking, best first, for every client that knows this path."""
 
@@ -109,7 +102,7 @@ class UnionResult(BaseModel):
     model: str
     results: list[UnionRank]
     meta: CohereMeta
-    usage: UnionUsage
+    usage: Usage
 
 
 def _ask_v1(body: CohereV1Rerank) -> Ask:
@@ -175,7 +168,7 @@ def _union(body: CohereV1Rerank, found: Found) -> bytes:
         model=found.model,
         results=results,
         meta=_meta(found, "1"),
-        usage=UnionUsage(prompt_tokens=found.num_tokens, total_tokens=found.num_tokens),
+        usage=found.usage,
     )
     return result.model_dump_json(exclude_none=True).encode()
 

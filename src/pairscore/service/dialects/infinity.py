@@ -9,13 +9,10 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, Field, FiniteFloat
 
-from pairscore.service.dialects.bodies import RankingBody, ranking
-from pairscore.service.dialects.records import Ask, Found, Operation
+from pairscore.service.dialects.bodies import NO_MODEL, RankingBody, ranking
+from pairscore.service.dialects.records import Ask, Found, Operation, Usage
 
 __all__ = ["RERANK"]
-
-# What the client sends when nobody named a model.
-_NO_MODEL: Final = "default/not-specified"
 
 
 class InfinityRerank(RankingBody):
@@ -37,26 +34,19 @@ class InfinityRank(BaseModel):
     truncated: bool = Field(default=True, description="true if it was cut; else left out.")
 
 
-class InfinityUsage(BaseModel):
-    """Tokens that the model read."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class InfinityResult(BaseModel):
     """A ranking of Infinity, best first."""
 
     object: Literal["rerank"]
     results: list[InfinityRank]
     model: str
-    usage: InfinityUsage
+    usage: Usage
     id: str
     created: int
 
 
 def _ask(body: InfinityRerank) -> Ask:
-    model = None if body.model == _NO_MODEL else body.model
+    model = None if body.model == NO_MODEL else body.model
     return ranking(body, top_n=body.top_n, raw=body.raw_scores, model=model)
 
 
@@ -75,7 +65,7 @@ def _write(body: InfinityRerank, found: Found) -> bytes:
         object="rerank",
         results=results,
         model=found.model,
-        usage=InfinityUsage(prompt_tokens=found.num_tokens, total_tokens=found.num_tokens),
+        usage=found.usage,
         id=f"infinity-{found.request_id}",
         created=found.created,
     )

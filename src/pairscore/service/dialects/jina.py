@@ -6,13 +6,12 @@ they find under `detail` where an answer has no `results`, so every error carrie
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, FailFast, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 
 from pairscore.config import Truncation
 from pairscore.service.dialects.bodies import RankingBody, all_or, ranking
-from pairscore.service.dialects.documents import Given, Query
 from pairscore.service.dialects.records import Ask, Found, Operation
 
 __all__ = ["RERANK"]
@@ -21,10 +20,6 @@ __all__ = ["RERANK"]
 class JinaRerank(RankingBody):
     """Documents to put in order for a query, as Jina takes them."""
 
-    query: Query = Field(description="What is looked for: a text, or an object with `text`.")
-    documents: Annotated[list[Given], FailFast()] = Field(
-        min_length=1, description="The candidates: texts, or objects with `text`."
-    )
     top_n: int | None = Field(
         default=None, ge=0, description="How many to return; 0 and null return all."
     )

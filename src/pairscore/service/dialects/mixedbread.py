@@ -13,7 +13,7 @@ from pydantic import BaseModel, FailFast, Field, FiniteFloat
 
 from pairscore.service.dialects.bodies import all_or, query_and
 from pairscore.service.dialects.documents import Given, read_documents
-from pairscore.service.dialects.records import Ask, Found, Operation
+from pairscore.service.dialects.records import Ask, Found, Operation, Usage
 from pairscore.service.schemas import Timed
 
 __all__ = ["RERANKING"]
@@ -67,17 +67,10 @@ class MixedbreadRank(BaseModel):
     truncated: bool | None = Field(default=None, description="true if it was cut; else left out.")
 
 
-class MixedbreadUsage(BaseModel):
-    """Tokens that the model read."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class MixedbreadResult(BaseModel):
     """A ranking of Mixedbread, best first."""
 
-    usage: MixedbreadUsage
+    usage: Usage
     model: str
     data: list[MixedbreadRank]
     object: Literal["list"] = "list"
@@ -128,7 +121,7 @@ def _write(body: MixedbreadReranking, found: Found) -> bytes:
         for position in found.best()
     ]
     result = MixedbreadResult(
-        usage=MixedbreadUsage(prompt_tokens=found.num_tokens, total_tokens=found.num_tokens),
+        usage=found.usage,
         model=found.model,
         data=data,
         top_k=all_or(body.top_k) or len(data),

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter
 
-from pairscore.service.dialects.bodies import RankingBody, ranking
+from pairscore.service.dialects.bodies import NO_MODEL, RankingBody, ranking
 from pairscore.service.dialects.faults import NATIVE
-from pairscore.service.dialects.records import Ask, Found, Headers, Operation
+from pairscore.service.dialects.records import Ask, Found, Headers, Operation, Usage
 from pairscore.service.schemas import (
     BATCH_EXAMPLES,
     RERANK_EXAMPLES,
@@ -28,7 +28,6 @@ __all__ = ["RERANK", "SCORE", "SCORE_BATCH", "RerankRequest", "RerankResult", "r
 
 _RESULTS: Final = TypeAdapter(list[ScoreResult])
 _SCALE_HEADER: Final = "X-Pairscore-Scale"
-_NOT_SPECIFIED: Final = "default/not-specified"
 
 
 class RerankRequest(RankingBody):
@@ -75,13 +74,6 @@ class RankedResult(BaseModel):
     metadata: Any = Field(default=None, description="Its `metadata`, likewise.")
 
 
-class Usage(BaseModel):
-    """Tokens that the model read."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class RerankResult(BaseModel):
     """A ranking, best first; equal scores keep the order of the request."""
 
@@ -107,8 +99,7 @@ def _pairs(body: BatchRequest) -> Ask:
 def _documents(body: RerankRequest) -> Ask:
     return ranking(
         body,
-        # What Infinity's client sends when nobody names a model.
-        model=None if body.model == _NOT_SPECIFIED else body.model,
+        model=None if body.model == NO_MODEL else body.model,
         top_n=body.top_k or body.top_n,
         raw=body.raw_scores or body.use_activation is False,
         rank_fields=body.rank_fields,
@@ -150,7 +141,7 @@ def ranked(body: RerankRequest, found: Found) -> RerankResult:
         model=found.model,
         scale=found.scores.scale,
         results=[_ranked_result(body, found, position) for position in found.best()],
-        usage=Usage(prompt_tokens=found.num_tokens, total_tokens=found.num_tokens),
+        usage=found.usage,
     )
 
 

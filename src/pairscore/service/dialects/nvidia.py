@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from pairscore.config import Truncation
 from pairscore.service.dialects.bodies import query_and
 from pairscore.service.dialects.documents import read_documents
-from pairscore.service.dialects.records import Ask, Found, Operation
+from pairscore.service.dialects.records import Ask, Found, Operation, Usage
 from pairscore.service.schemas import Timed
 
 __all__ = ["RANKING", "STRICT_RANKING"]
@@ -80,18 +80,11 @@ class NvidiaRank(BaseModel):
     truncated: bool | None = Field(default=None, description="true if it was cut; else left out.")
 
 
-class NvidiaUsage(BaseModel):
-    """Tokens that the model read."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class NvidiaResult(BaseModel):
     """A ranking of NVIDIA, best first."""
 
     rankings: list[NvidiaRank]
-    usage: NvidiaUsage
+    usage: Usage
 
 
 def _ask(body: NvidiaRanking, *, strict: bool) -> Ask:
@@ -118,7 +111,7 @@ def _write(_: NvidiaRanking, found: Found) -> bytes:
     ]
     result = NvidiaResult(
         rankings=rankings,
-        usage=NvidiaUsage(prompt_tokens=found.num_tokens, total_tokens=found.num_tokens),
+        usage=found.usage,
     )
     return result.model_dump_json(exclude_none=True).encode()
 

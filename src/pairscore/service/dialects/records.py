@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 
 from pairscore.config import Truncation
 from pairscore.engine.records import Answer
@@ -15,10 +16,17 @@ from pairscore.service.dialects.documents import Document
 from pairscore.service.schemas import Body
 from pairscore.values import FloatArray, Scores
 
-__all__ = ["ANY", "Ask", "Found", "Headers", "Operation"]
+__all__ = ["Ask", "Found", "Headers", "Operation", "Usage"]
 
 BodyT = TypeVar("BodyT", bound=Body)
 Headers: TypeAlias = Mapping[str, str]
+
+
+class Usage(BaseModel):
+    """Tokens that the model read."""
+
+    prompt_tokens: int
+    total_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +92,11 @@ class Found:
         """Tokens that the model read, of all pairs."""
         return int(self.scores.num_tokens.sum())
 
+    @property
+    def usage(self) -> Usage:
+        """The same, as most dialects tell it."""
+        return Usage(prompt_tokens=self.num_tokens, total_tokens=self.num_tokens)
+
     def best(self) -> list[int]:
         """Positions in the request, the best first, as many as were asked for; equal ones keep their order.
 
@@ -106,11 +119,8 @@ def _no_headers(_: Found) -> Headers:
 
 
 def _fits(_: Mapping[str, Any]) -> bool:
+    """Takes every body: the last one of a path's operations."""
     return True
-
-
-ANY: Final = _fits
-"""Takes every body: the last one of a path's operations."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,7 @@ from pairscore.service.dialects.content import (
     joined,
 )
 from pairscore.service.dialects.documents import Document, read_documents
-from pairscore.service.dialects.records import Ask, Found, Operation
+from pairscore.service.dialects.records import Ask, Found, Operation, Usage
 from pairscore.service.refusals import Refusal
 from pairscore.service.schemas import Timed
 
@@ -206,19 +206,12 @@ class VllmRank(BaseModel):
     truncated: bool = Field(default=True, description="true if it was cut; else left out.")
 
 
-class VllmUsage(BaseModel):
-    """Tokens that the model read."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
 class VllmRerankResult(BaseModel):
     """A ranking of vLLM, best first."""
 
     id: str
     model: str
-    usage: VllmUsage
+    usage: Usage
     results: list[VllmRank]
 
 
@@ -311,7 +304,7 @@ def _ranking(_: VllmRerank, found: Found) -> bytes:
     result = VllmRerankResult(
         id=f"rerank-{found.request_id}",
         model=found.model,
-        usage=VllmUsage(prompt_tokens=found.num_tokens, total_tokens=found.num_tokens),
+        usage=found.usage,
         results=results,
     )
     return result.model_dump_json(exclude_unset=True).encode()

@@ -11,8 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, FiniteFloat
 
-from pairscore.config import Truncation
-from pairscore.service.dialects.bodies import RankingBody, all_or, ranking
+from pairscore.service.dialects.bodies import RankingBody, ranking
 from pairscore.service.dialects.records import Ask, Found, Operation
 
 __all__ = ["RERANK"]
@@ -60,12 +59,8 @@ class VoyageResult(BaseModel):
 
 
 def _ask(body: VoyageRerank) -> Ask:
-    truncation = Truncation(
-        max_query_tokens=all_or(body.max_tokens_per_query),
-        max_document_tokens=all_or(body.max_tokens_per_doc),
-        strict=body.truncation is False,
-    )
-    return ranking(body, top_n=body.top_k, raw=body.raw_scores, truncation=truncation)
+    strict = body.truncation is False
+    return ranking(body, top_n=body.top_k, raw=body.raw_scores, strict=strict)
 
 
 def _write(body: VoyageRerank, found: Found) -> bytes:

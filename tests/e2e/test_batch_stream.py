@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +12,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.hostile.clients import (
-    LIVEZ,
     MB,
-    START_S,
-    UNWANTED,
     Pulse,
     Service,
     posted,
@@ -50,36 +43,8 @@ def _call(name: str, *, num_queries: int, num_documents: int, filler: str, **mor
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The bundled model, so that queries take their time."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("batch") / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pairscore", "serve", "--port", str(port)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        )
-    service = Service(port=port, process=process, log=log)
-
-    def ready() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return service.ask(LIVEZ.replace(b"livez", b"readyz")).status == 200
-        except OSError:
-            return False
-
-    try:
-        wait(ready, START_S, log.read_text)
+    with running(tmp_path_factory.mktemp("batch"), backend="onnx") as service:
         yield service
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(START_S) == 0
-        text = log.read_text(encoding="utf-8")
-        assert not [part for part in UNWANTED if part in text], text
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _opened(

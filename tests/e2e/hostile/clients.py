@@ -183,7 +183,7 @@ def wait(condition: Callable[[], bool], timeout_s: float, told: Callable[[], obj
 
 
 @contextlib.contextmanager
-def running(folder: Path, **settings: Any) -> Iterator[Service]:
+def running(folder: Path, *, backend: str = "fake", **settings: Any) -> Iterator[Service]:
     """A service; at the end it stops in peace, and its log holds nothing that it should not."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -192,7 +192,7 @@ def running(folder: Path, **settings: Any) -> Iterator[Service]:
     variables = {f"PAIRSCORE_{name.upper()}": str(value) for name, value in settings.items()}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pairscore", "serve", "--port", str(port), "--backend", "fake"],
+            [sys.executable, "-m", "pairscore", "serve", "--port", str(port), "--backend", backend],
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **variables},

@@ -5,7 +5,7 @@ The vocabulary is sentence-transformers', so that changing the import is enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +25,7 @@ from pairscore.errors import (
 )
 from pairscore.models.card import Card
 from pairscore.road import ranking
-from pairscore.road.backends.base import Backend
+from pairscore.road.backends.base import Backend, BackendOptions, DType
 from pairscore.road.planning import restore
 from pairscore.road.road import BackendName, open_road
 from pairscore.road.tokenization import Pair, check_pairs
@@ -39,8 +39,6 @@ ActivationFn: TypeAlias = Callable[[FloatArray], Any]
 # Pairs that are tokenized and sorted together: enough to find neighbours of like length,
 # few enough that a million pairs never lie in memory as tokens.
 _WINDOW = 8192
-
-_CPU_DEVICES = (None, "cpu")
 
 
 class RankedDocument(TypedDict):
@@ -59,12 +57,17 @@ class CrossEncoder:
     Args:
         name_or_path: a name from `list_models()`, a folder, a hub id, or None for the bundled model.
         max_length: tokens of a pair; longer documents are cut. None takes the model's own.
-        device: accepted for compatibility; only the CPU is supported here.
+        device: where the torch backend runs the model, such as ``cuda`` or ``cuda:1``; None takes what the
+            backend prefers, the GPU if torch sees one. The onnx backend runs on ``cpu``.
+        dtype: the numbers it computes in there: ``float32``, ``float16`` or ``bfloat16``; None takes float32
+            on the CPU and float16 on a GPU.
+        label: of a model with several labels the one that is scored: its log-odds against the others.
+        skip_checks: names of load-time checks that are not made.
         revision: branch, tag or commit on the hub.
         local_files_only: never touch the network.
         num_workers: threads that each run one micro-batch; None takes one for each core.
         activation_fn: replaces the model's own activation in `predict` and `rank`.
-        backend: ``onnx``, ``fake`` (no weights, for tests), or a `Backend` of your own.
+        backend: ``onnx``, ``torch``, ``fake`` (no weights, for tests), or a `Backend` of your own.
         config: everything else; `max_length` and `num_workers` given here win over it.
 
     Raises:
@@ -78,6 +81,9 @@ class CrossEncoder:
         *,
         max_length: int | None = None,
         device: str | None = None,
+        dtype: DType | None = None,
+        label: str | None = None,
+        skip_checks: Collection[str] = (),
         revision: str | None = None,
         local_files_only: bool = False,
         num_workers: int | None = None,
@@ -85,8 +91,6 @@ class CrossEncoder:
         backend: BackendName | Backend = "onnx",
         config: RoadConfig | None = None,
     ) -> None:
-        if device not in _CPU_DEVICES:
-            raise SettingError(f"device is {device!r}; this backend runs on 'cpu'")
         base = config or RoadConfig()
         settings = replace(
             base,
@@ -97,6 +101,9 @@ class CrossEncoder:
             name_or_path,
             config=settings,
             backend=backend,
+            options=BackendOptions(device=device, dtype=dtype),
+            label=label,
+            skip_checks=skip_checks,
             revision=revision,
             local_files_only=local_files_only,
         )
@@ -129,7 +136,9 @@ class CrossEncoder:
         batch_size: int | None = None,
         activation_fn: ActivationFn | None = None,
         show_progress_bar: bool | None = None,
-    ) -> np.float32: ...
+        *,
+        apply_softmax: bool = False,
+    ) -> np.float32 | FloatArray: ...
 
     @overload
     def predict(
@@ -138,6 +147,8 @@ class CrossEncoder:
         batch_size: int | None = None,
         activation_fn: ActivationFn | None = None,
         show_progress_bar: bool | None = None,
+        *,
+        apply_softmax: bool = False,
     ) -> FloatArray: ...
 
     def predict(
@@ -146,6 +157,8 @@ class CrossEncoder:
         batch_size: int | None = None,
         activation_fn: ActivationFn | None = None,
         show_progress_bar: bool | None = None,
+        *,
+        apply_softmax: bool = False,
     ) -> FloatArray | np.float32:
         """Score pairs.
 
@@ -155,9 +168,12 @@ class CrossEncoder:
                 tokens, and scores do not depend on them.
             activation_fn: from logits to scores; None takes the model's own.
             show_progress_bar: draw a bar on standard error.
+            apply_softmax: of a model with several labels, give the labels' probabilities; of one number a
+                pair there is nothing to share, and it changes nothing.
 
         Returns:
-            float32 scores, shape (num_pairs,), in the order of the pairs; a scalar for one pair.
+            float32 scores, shape (num_pairs,), in the order of the pairs; a scalar for one pair. A model with
+            several labels gives a column for each, in the order of `card.labels`; one row for one pair.
 
         Raises:
             InputError: a pair cannot be scored; the message names it.
@@ -165,7 +181,10 @@ class CrossEncoder:
         """
         one, checked = _one_or_many(pairs)
         result = self._scores(checked, batch_size=batch_size, show_progress_bar=show_progress_bar)
-        scores = self._activated(result, activation_fn).scores
+        if apply_softmax and self.card.labels:
+            scores = ranking.softmax(result.logits)
+        else:
+            scores = self._activated(result, activation_fn).scores
         return cast("np.float32", scores[0]) if one else scores
 
     def score(
@@ -209,6 +228,7 @@ class CrossEncoder:
             Entries with `corpus_id` (position in `documents`), `score` (a Python float) and, if asked
             for, `text`.
         """
+        ranking.check_one_number(self.card.name, self.card.labels)
         pairs = query_pairs(query, documents)
         result = self._scores(pairs, batch_size=batch_size, show_progress_bar=show_progress_bar)
         return [
@@ -249,10 +269,9 @@ class CrossEncoder:
                 truncated.extend(pair.truncated for pair in encoded)
         return ranking.scores_of(
             np.concatenate(logits),
-            activation=self.card.activation,
+            card=self.card,
             num_tokens=num_tokens,
             truncated=truncated,
-            model=self.card.name,
         )
 
     def _logits(

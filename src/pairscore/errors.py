@@ -16,7 +16,8 @@ The tree::
     │   ├── ModelNotFoundError        no such name, folder or hub id
     │   ├── ModelOfflineError         it would have to be fetched, and the network is closed
     │   ├── ModelCorruptError         its files are not what they should be
-    │   └── ModelUnsupportedError     it is a model, but not one that scores pairs here
+    │   ├── ModelUnsupportedError     it is a model, but not one that scores pairs here
+    │   └── ModelCheckError           it loads, and would score wrongly
     ├── BackendError                  the model ran and failed
     │   ├── NonFiniteScoreError       it put out NaN or infinity
     │   ├── OutOfMemoryError          there was no room even for one pair
@@ -25,6 +26,7 @@ The tree::
     ├── DeadlineError                 it could not be scored in the time that was given
     ├── MissingExtraError             an optional dependency is not installed
     ├── SettingError                  an option has a value that makes no sense
+    │   └── ScaleError                a score of one scale was to be compared with one of another
     └── ClosedError                   used after it was closed
 
 A message gives the value, the limit and the remedy.
@@ -44,6 +46,7 @@ __all__ = [
     "InputFileError",
     "LimitError",
     "MissingExtraError",
+    "ModelCheckError",
     "ModelCorruptError",
     "ModelError",
     "ModelNotFoundError",
@@ -55,6 +58,7 @@ __all__ = [
     "OverloadError",
     "PairError",
     "PairscoreError",
+    "ScaleError",
     "SettingError",
     "TextError",
     "TooLongError",
@@ -154,6 +158,18 @@ class ModelUnsupportedError(ModelError):
     """It is a model, but not one that scores pairs here."""
 
 
+class ModelCheckError(ModelError):
+    """The model loads and would run, but its scores would be wrong, or mean nothing.
+
+    Attributes:
+        check: the name of the check that it failed, which is also how it is switched off.
+    """
+
+    def __init__(self, message: str, *, check: str) -> None:
+        super().__init__(f"{message}; to use it all the same, skip the check {check!r}")
+        self.check = check
+
+
 class BackendError(PairscoreError, RuntimeError):
     """The model ran and failed."""
 
@@ -203,6 +219,10 @@ class MissingExtraError(PairscoreError, ImportError):
 
 class SettingError(PairscoreError, ValueError):
     """An option has a value that makes no sense."""
+
+
+class ScaleError(SettingError):
+    """A score of one scale was to be compared with a score, or a threshold, of another."""
 
 
 class ClosedError(PairscoreError, RuntimeError):

@@ -11,12 +11,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Batch", "Encoded", "FloatArray", "Hit", "IntArray", "Scale", "Scores"]
+__all__ = ["Batch", "Encoded", "FloatArray", "Hit", "IntArray", "Scale", "Scores", "Task"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Scale: TypeAlias = Literal["logit", "unit"]
 """What a score means: ``logit`` is unbounded relevance, ``unit`` a similarity from 0 to 1."""
+Task: TypeAlias = Literal["relevance", "similarity", "classification"]
+"""What a model was made for; ``classification`` has several labels, such as contradiction and entailment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,20 @@ class Batch:
 class Scores:
     """The scores of some pairs, in the order in which the pairs were given.
 
+    A model with several labels gives a column for each: where it says shape (num_pairs,) below it is then
+    (num_pairs, num_labels), in the order of `labels`.
+
     Attributes:
         logits: what the model's head put out, shape (num_pairs,), float32.
         scores: what the caller asked for, shape (num_pairs,), float32; `scale` says what it means.
-        probabilities: sigmoid(logit), shape (num_pairs,), float32, from float64 arithmetic.
+        probabilities: from float64 arithmetic, shape (num_pairs,), float32: sigmoid(logit), or what a
+            calibration makes of it; of several labels that exclude each other, the softmax.
         scale: ``logit`` when scores are the logits, ``unit`` when they are from 0 to 1.
         num_tokens: tokens the model read for each pair, shape (num_pairs,), int64.
         truncated: whether a text of the pair was cut, shape (num_pairs,), bool.
         model: the name of the model that scored.
+        labels: the labels' names; empty for a model that puts out one number.
+        calibration: the method that made the probabilities; None for none.
     """
 
     logits: FloatArray
@@ -80,6 +88,8 @@ class Scores:
     num_tokens: IntArray
     truncated: npt.NDArray[np.bool_]
     model: str
+    labels: tuple[str, ...] = ()
+    calibration: str | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -88,6 +98,12 @@ class Scores:
     def num_truncated(self) -> int:
         """How many pairs had a text cut."""
         return int(self.truncated.sum())
+
+    def named(self, position: int) -> dict[str, float]:
+        """The probability of each label for one pair; empty for a model that puts out one number."""
+        if not self.labels:
+            return {}
+        return dict(zip(self.labels, self.probabilities[position].tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,9 +200,9 @@ def test_keywords_win_over_the_config_and_the_rest_of_it_stays() -> None:
 
 def test_only_the_cpu_is_accepted() -> None:
     """Code that names the device keeps working where it can be kept true."""
-    CrossEncoder(backend="fake", device="cpu").close()
+    CrossEncoder(device="cpu").close()
     with pytest.raises(SettingError, match="cuda"):
-        CrossEncoder(backend="fake", device="cuda")
+        CrossEncoder(device="cuda")
 
 
 def test_max_length_is_honoured_and_never_above_the_models() -> None:

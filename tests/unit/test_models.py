@@ -208,10 +208,13 @@ def test_the_card_reads_the_scale_from_the_models_own_config(
     assert (card.activation, card.scale) == (activation, scale)
 
 
-def test_a_model_with_several_labels_is_refused(folder: Path) -> None:
-    """Three labels are no score."""
-    with pytest.raises(ModelUnsupportedError, match="3 labels"):
-        read_card(resolve(_set(folder, id2label={"0": "a", "1": "b", "2": "c"})))
+def test_the_card_names_the_labels_in_the_order_of_the_head(folder: Path) -> None:
+    """Ten and more are ordered as numbers."""
+    labels = {str(number): f"label {number}" for number in range(11)}
+    card = read_card(resolve(_set(folder, id2label=dict(reversed(labels.items())))))
+
+    assert card.labels == tuple(labels.values())
+    assert (card.task, card.activation) == ("classification", "identity")
 
 
 def test_an_unknown_activation_is_refused(folder: Path) -> None:

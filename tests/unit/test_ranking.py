@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,17 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairscore.errors import SettingError
-from pairscore.road.ranking import hits, scores_of, sigmoid
+from pairscore.models.card import Card
+from pairscore.road.ranking import against_rest, hits, scores_of, sigmoid
 from pairscore.values import Scores
+
+CARD = Card(
+    task="relevance",
+    name="m",
+    revision=None,
+    activation="identity",
+    max_length=512,
+    pad_id=0,
+)
 
 
 def _scores(logits: list[float], activation: str = "identity") -> Scores:
     return scores_of(
         np.array(logits, dtype=np.float32),
-        activation=activation,
+        card=replace(CARD, activation=activation),
         num_tokens=[3] * len(logits),
         truncated=[False] * len(logits),
-        model="m",
     )
 
 
@@ -80,12 +90,47 @@ def test_a_relevance_model_gives_logits() -> None:
 @pytest.mark.parametrize(("min_score", "expected"), [(1e39, 0), (-1e39, 2), (float("inf"), 0)])
 def test_a_least_score_that_no_float32_holds(min_score: float, expected: int) -> None:
     """It is compared as it is, above or below everything."""
-    scores = scores_of(
-        np.array([1.0, 2.0], dtype=np.float32),
-        activation="identity",
-        num_tokens=[3, 3],
-        truncated=[False, False],
-        model="m",
-    )
+    assert len(hits(_scores([1.0, 2.0]), min_score=min_score)) == expected
 
-    assert len(hits(scores, min_score=min_score)) == expected
+
+_LOGITS = np.array([[2.0, -1.0, 0.5], [-3.0, 4.0, 0.0]], dtype=np.float32)
+
+
+def test_several_labels_give_named_probabilities_that_sum_to_one() -> None:
+    """Labels that exclude each other share one probability: the softmax."""
+    card = replace(CARD, task="classification", labels=("no", "yes", "maybe"))
+    made = scores_of(_LOGITS, card=card, num_tokens=[3, 3], truncated=[False, False])
+
+    assert made.probabilities.shape == (2, 3)
+    expected = np.exp(_LOGITS[0]) / np.exp(_LOGITS[0]).sum()
+    assert made.named(0) == pytest.approx(dict(zip(("no", "yes", "maybe"), expected, strict=True)))
+
+
+def test_labels_that_do_not_exclude_each_other_have_a_sigmoid_each() -> None:
+    """Of a model that may say yes to all of them."""
+    card = replace(CARD, task="classification", labels=("a", "b", "c"), exclusive=False)
+    made = scores_of(_LOGITS, card=card, num_tokens=[3, 3], truncated=[False, False])
+
+    assert made.probabilities == pytest.approx(1 / (1 + np.exp(-_LOGITS)))
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_one_label_against_the_rest_keeps_its_softmax(label: int) -> None:
+    """The sigmoid of a label's log-odds is the probability that the softmax gives it."""
+    wanted = np.exp(_LOGITS[:, label]) / np.exp(_LOGITS).sum(axis=1)
+
+    assert sigmoid(against_rest(_LOGITS, label)) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_one_label_against_the_rest_does_not_overflow() -> None:
+    """Far from zero, log-odds stay finite where the probabilities are 0 and 1."""
+    assert against_rest(np.array([[400.0, -400.0]], dtype=np.float32), 0).tolist() == [800.0]
+
+
+def test_several_labels_have_no_order() -> None:
+    """A ranking needs one number; the message says how to get it."""
+    card = replace(CARD, task="classification", labels=("no", "yes", "maybe"))
+    made = scores_of(_LOGITS, card=card, num_tokens=[3, 3], truncated=[False, False])
+
+    with pytest.raises(SettingError, match="label="):
+        hits(made)

@@ -58,6 +58,7 @@ EXIT_CODES: dict[type[errors.PairscoreError], int] = {
     errors.ModelOfflineError: _UNAVAILABLE,
     errors.ModelCorruptError: _NOT_USABLE,
     errors.ModelUnsupportedError: _NOT_USABLE,
+    errors.ModelCheckError: _NOT_USABLE,
     errors.BackendError: INTERNAL,
     errors.NonFiniteScoreError: INTERNAL,
     errors.OutOfMemoryError: NO_MEMORY,
@@ -66,6 +67,7 @@ EXIT_CODES: dict[type[errors.PairscoreError], int] = {
     errors.DeadlineError: _TRY_AGAIN,
     errors.MissingExtraError: _NOT_USABLE,
     errors.SettingError: _USAGE,
+    errors.ScaleError: _USAGE,
     errors.ClosedError: INTERNAL,
 }
 """Every error of the tree has its own entry; a test walks the tree."""

@@ -58,7 +58,7 @@ class Engine:
     Args:
         road: the model; its config says the budget and the number of workers.
         config: the limits.
-        cache: where scores are kept; None keeps none. Closed with the engine.
+        cache: where scores are kept; None keeps none. Closed with the engine. A model with several labels keeps none.
         observer: is told what happens.
     """
 
@@ -72,9 +72,10 @@ class Engine:
     ) -> None:
         self.road = road
         self.config = config or EngineConfig()
-        self._cache = cache
+        # What is cached is one number a pair.
+        self._cache = None if road.card.labels else cache
         self._observer = observer or Observer()
-        self._preparer = Preparer(road, cache=cache)
+        self._preparer = Preparer(road, cache=self._cache)
         self._scheduler = Scheduler(budget=road.config.budget, num_workers=road.config.workers)
         self._num_requests = 0
         self._running = False
@@ -260,7 +261,7 @@ class Engine:
         ticket = Ticket(
             priority=priority,
             deadline=None if timeout is None else begin + timeout,
-            logits=empty_logits(len(pairs)),
+            logits=empty_logits(len(pairs), num_labels=len(self.road.card.labels)),
             positions=request.positions,
         )
         prepared = begin
@@ -372,7 +373,7 @@ class Engine:
             timeout=self.config.run_timeout_s,
             priority=canary.PRIORITY,
         )
-        self._canary.heard(float(answer.scores.logits[0]))
+        self._canary.heard(float(answer.scores.logits.flat[0]))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -163,10 +163,9 @@ class Preparer:
                 truncated[position] = facts.truncated
         return ranking.scores_of(
             logits,
-            activation=self._road.card.activation,
+            card=self._road.card,
             num_tokens=num_tokens,
             truncated=truncated,
-            model=self._road.card.name,
         )
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ class Ticket:
     Attributes:
         priority: requests with a lower number go first.
         deadline: on the caller's clock; None for never.
-        logits: filled in as they come, shape (num_pairs,), float32.
+        logits: filled in as they come, float32, shape (num_pairs,), or (num_pairs, num_labels).
         positions: where each distinct pair stands in the request.
         num_shared: pairs that were run for somebody else, or earlier in the request.
         tag: virtual time at which it would be finished under equal shares.
@@ -110,8 +110,8 @@ class Ticket:
         """Whether every pair has its logit."""
         return not self.pending
 
-    def fill(self, key: Key, logit: float) -> None:
-        """Write a logit wherever the pair stands."""
+    def fill(self, key: Key, logit: float | Sequence[float]) -> None:
+        """Write a logit, or one for each label, wherever the pair stands."""
         for position in self.positions[key]:
             self.logits[position] = logit
 
@@ -356,6 +356,7 @@ def _too_late(ticket: Ticket, *, now: float, tokens_per_s: float) -> bool:
     return now + (ticket.cost / tokens_per_s if tokens_per_s else 0.0) >= ticket.deadline
 
 
-def empty_logits(num_pairs: int) -> FloatArray:
+def empty_logits(num_pairs: int, *, num_labels: int = 0) -> FloatArray:
     """Room for the logits of a request; NaN until they come, so that a gap cannot pass for a score."""
-    return np.full(num_pairs, np.nan, dtype=np.float32)
+    shape = (num_pairs, num_labels) if num_labels else (num_pairs,)
+    return np.full(shape, np.nan, dtype=np.float32)

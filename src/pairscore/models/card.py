@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pairscore.errors import ModelCorruptError, ModelUnsupportedError
 from pairscore.models.resolve import ModelFiles
-from pairscore.values import Scale
+from pairscore.values import Scale, Task
 
 __all__ = ["Card", "read_card"]
 
@@ -27,18 +27,25 @@ class Card:
     """What a model's numbers mean and how much it can read.
 
     Attributes:
+        task: what the model was made for.
         name: the name under which results are reported.
         revision: commit or revision of the files, None if unknown.
         activation: from logit to score: ``identity`` or ``sigmoid``.
         max_length: tokens of a pair, special tokens included.
         pad_id: the token id that fills a row up.
+        labels: the names of the head's outputs, if it has several; empty for one.
+        exclusive: whether one label excludes the others: their probabilities are then a softmax, else each
+            is a sigmoid of its own.
     """
 
+    task: Task
     name: str
     revision: str | None
     activation: Literal["identity", "sigmoid"]
     max_length: int
     pad_id: int
+    labels: tuple[str, ...] = ()
+    exclusive: bool = True
 
     @property
     def scale(self) -> Scale:
@@ -56,17 +63,17 @@ def read_card(files: ModelFiles) -> Card:
     config = _read_json(files.folder / "config.json")
     tokenizer_path = files.folder / "tokenizer_config.json"
     tokenizer = _read_json(tokenizer_path) if tokenizer_path.is_file() else {}
-    num_labels = _num_labels(config)
-    if num_labels != 1:
-        raise ModelUnsupportedError(
-            f"{files.name} has {num_labels} labels; only models with one label score a pair with a number"
-        )
+    labels = _labels(config)
+    activation = _activation(config, files.name, num_labels=len(labels))
     return Card(
+        task=_task(activation, num_labels=len(labels)),
         name=files.name,
         revision=files.revision,
-        activation=_activation(config, files.name),
+        activation=activation,
         max_length=_max_length(config, tokenizer),
         pad_id=int(config.get("pad_token_id") or 0),
+        labels=labels if len(labels) > 1 else (),
+        exclusive=config.get("problem_type") != "multi_label_classification",
     )
 
 
@@ -82,17 +89,28 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _num_labels(config: dict[str, Any]) -> int:
+def _labels(config: dict[str, Any]) -> tuple[str, ...]:
     labels = config.get("id2label")
+    if isinstance(labels, dict):
+        return tuple(str(labels[key]) for key in sorted(labels, key=int))
     # transformers' own default, when nothing is stored, is two labels.
-    return len(labels) if isinstance(labels, dict) else int(config.get("num_labels", 2))
+    return tuple(f"LABEL_{number}" for number in range(int(config.get("num_labels", 2))))
 
 
-def _activation(config: dict[str, Any], name: str) -> Literal["identity", "sigmoid"]:
+def _task(activation: str, *, num_labels: int) -> Task:
+    if num_labels > 1:
+        return "classification"
+    return "relevance" if activation == "identity" else "similarity"
+
+
+def _activation(
+    config: dict[str, Any], name: str, *, num_labels: int
+) -> Literal["identity", "sigmoid"]:
     stored = (config.get("sentence_transformers") or {}).get("activation_fn") or config.get(
         "sbert_ce_default_activation_function"
     )
-    kind = str(stored).rpartition(".")[2].lower() if stored else "sigmoid"
+    default = "sigmoid" if num_labels == 1 else "identity"
+    kind = str(stored).rpartition(".")[2].lower() if stored else default
     if kind == "identity":
         return "identity"
     if kind == "sigmoid":

@@ -68,10 +68,15 @@ def restore(outputs: Iterable[tuple[IntArray, FloatArray]], *, num_pairs: int) -
     """Put each micro-batch's logits back where its pairs stood in the input.
 
     Args:
-        outputs: positions and their logits, in any order.
+        outputs: positions and their logits, in any order; all with as many labels.
         num_pairs: pairs of the whole input.
+
+    Returns:
+        float32, shape (num_pairs,), or (num_pairs, num_labels) where the logits have a second axis.
     """
-    restored = np.empty(num_pairs, dtype=np.float32)
-    for positions, logits in outputs:
+    parts = list(outputs)
+    labels = parts[0][1].shape[1:] if parts else ()
+    restored = np.empty((num_pairs, *labels), dtype=np.float32)
+    for positions, logits in parts:
         restored[positions] = logits
     return restored

@@ -5,38 +5,31 @@ A driver (`cross_encoder`, later an engine for many callers) knows these three v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from pairscore.config import RoadConfig, Truncation
-from pairscore.errors import (
-    BackendError,
-    MissingExtraError,
-    NonFiniteScoreError,
-    SettingError,
-)
+from pairscore.errors import BackendError, NonFiniteScoreError, SettingError
 from pairscore.models.card import Card, read_card
 from pairscore.models.resolve import ModelFiles, file_sha256, resolve
 from pairscore.road.backends.base import Backend
-from pairscore.road.backends.fake import FakeBackend
+from pairscore.road.backends.opening import BackendName, BackendOptions, kind_of, open_backend
 from pairscore.road.planning import Plan, plan
+from pairscore.road.ranking import against_rest
 from pairscore.road.tokenization import Pair, PairTokenizer
 from pairscore.values import Batch, Encoded, FloatArray, IntArray
 
-__all__ = ["BackendName", "Road", "open_road"]
-
-BackendName: TypeAlias = Literal["onnx", "torch", "fake"]
+__all__ = ["BackendName", "BackendOptions", "Road", "open_road"]
 
 
 class Road:
     """One model, ready to score: thread-safe, because nothing in it changes after it is made."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a road
         self,
         *,
         files: ModelFiles,
@@ -44,9 +37,12 @@ class Road:
         tokenizer: PairTokenizer,
         backend: Backend,
         config: RoadConfig,
+        label: str | None = None,
     ) -> None:
         self._files = files
-        self.card = card
+        self._head = card
+        self._label = label
+        self.card = card if label is None else _one_label(card, label)
         self.config = config
         self._tokenizer = tokenizer
         self._backend = backend
@@ -65,7 +61,8 @@ class Road:
     def fingerprint(self) -> str:
         """Differs wherever the same two texts may get another logit: weights, tokenizer, backend."""
         tokenizer = file_sha256(self._files.folder / "tokenizer.json")
-        return f"{self.model_sha256}:{tokenizer}:{self.backend_name}"
+        label = "" if self._label is None else f":{self._label}"
+        return f"{self.model_sha256}:{tokenizer}:{self.backend_name}{label}"
 
     @property
     def max_length(self) -> int:
@@ -94,15 +91,20 @@ class Road:
     ) -> FloatArray:
         """The logits of the pairs at these positions, as one micro-batch on `num_threads` threads.
 
+        Their shape is (num_pairs,), or (num_pairs, num_labels) if the card has labels.
+
         Raises:
             BackendError: the model failed, or answered with the wrong number of logits.
             NonFiniteScoreError: it put out NaN or infinity.
         """
         batch = _pad([encoded[i] for i in positions], pad_id=self.card.pad_id)
         logits = self._backend.run(batch, num_threads=num_threads)
-        if logits.shape != (len(positions),):
+        labels = self._head.labels
+        wanted = (len(positions), len(labels)) if labels else (len(positions),)
+        if logits.shape != wanted:
             raise BackendError(
                 f"the {self._backend.name} backend gave {logits.shape} logits for {len(positions)} pairs"
+                f"{f' and {len(labels)} labels' if labels else ''}"
             )
         if not np.isfinite(logits).all():
             raise NonFiniteScoreError(
@@ -110,7 +112,13 @@ class Road:
                 f"{int((~np.isfinite(logits)).sum())} of {len(positions)} pairs; its weights are damaged "
                 "or too coarsely quantized: verify the files, or use the float32 model"
             )
-        return logits
+        return logits if self._label is None else self._of_label(logits, self._label)
+
+    def _of_label(self, logits: FloatArray, label: str) -> FloatArray:
+        column = self._head.labels.index(label)
+        if self._head.exclusive:
+            return against_rest(logits, column)
+        return np.ascontiguousarray(logits[:, column])
 
     def reconfigured(self, config: RoadConfig) -> Road:
         """The same model, packed or spread over workers in another way; closing one closes both.
@@ -120,10 +128,11 @@ class Road:
         kept = replace(self.config, budget=config.budget, num_workers=config.num_workers)
         return Road(
             files=self._files,
-            card=self.card,
+            card=self._head,
             tokenizer=self._tokenizer,
             backend=self._backend,
             config=kept,
+            label=self._label,
         )
 
     def close(self) -> None:
@@ -131,52 +140,63 @@ class Road:
         self._backend.close()
 
 
-def open_road(
+def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
     name_or_path: str | Path | None = None,
     *,
     config: RoadConfig | None = None,
     backend: BackendName | Backend = "onnx",
+    options: BackendOptions | None = None,
+    label: str | None = None,
+    skip_checks: Collection[str] = (),
     revision: str | None = None,
     local_files_only: bool = False,
 ) -> Road:
-    """Resolve a model, read its card, load its tokenizer and its backend.
+    """Resolve a model, read its card, load its tokenizer and its backend, and check them.
+
+    Args:
+        name_or_path: as for `resolve`.
+        config: limits, packing, threads.
+        backend: what runs the model.
+        options: on which device, and in which numbers.
+        label: of a model with several: the one whose log-odds against the others are then the logit.
+        skip_checks: names of load-time checks that are not made.
+        revision: branch, tag or commit on the hub.
+        local_files_only: never touch the network.
 
     Raises:
         ModelError: the model cannot be found, fetched, verified or used.
+        ModelCheckError: it would score wrongly.
         MissingExtraError: the backend's libraries are not installed.
-        SettingError: no backend has that name.
+        SettingError: no backend has that name, or the model no such label.
     """
     files = resolve(
         name_or_path,
         revision=revision,
         local_files_only=local_files_only,
-        kind="safetensors" if backend == "torch" else "onnx",
+        kind=kind_of(backend),
     )
     card = read_card(files)
     settings = config or RoadConfig()
     tokenizer = PairTokenizer.from_file(
         files.folder / "tokenizer.json", max_length=card.max_length, config=settings
     )
-    runner = _named_backend(backend, files.weights) if isinstance(backend, str) else backend
-    return Road(files=files, card=card, tokenizer=tokenizer, backend=runner, config=settings)
+    runner = open_backend(backend, files, card=card, options=options or BackendOptions())
+    return Road(
+        files=files,
+        card=card,
+        tokenizer=tokenizer,
+        backend=runner,
+        config=settings,
+        label=label,
+    )
 
 
-def _named_backend(name: str, weights: Path) -> Backend:
-    if name == "fake":
-        return FakeBackend()
-    if name == "onnx":
-        # Here, because a fake road should not pay for a runtime that it does not use.
-        from pairscore.road.backends.onnx import OnnxBackend
-
-        return OnnxBackend(weights)
-    if name == "torch":
-        # Here, because torch and transformers take seconds to load and may not be installed.
-        try:
-            from pairscore.road.backends.torch import TorchBackend
-        except ImportError as error:
-            raise MissingExtraError(feature="the torch backend", extra="torch") from error
-        return TorchBackend(weights.parent)
-    raise SettingError(f"backend is {name!r}; known are 'torch', 'onnx' and 'fake'")
+def _one_label(card: Card, label: str) -> Card:
+    """The card of a model of which one label's log-odds are the logit."""
+    if label not in card.labels:
+        known = ", ".join(card.labels) or "none: it puts out one number"
+        raise SettingError(f"label is {label!r}; the labels of {card.name} are {known}")
+    return replace(card, labels=(), activation="sigmoid")
 
 
 def _pad(pairs: Sequence[Encoded], *, pad_id: int) -> Batch:

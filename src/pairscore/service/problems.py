@@ -26,6 +26,7 @@ from pairscore.errors import (
     InputFileError,
     LimitError,
     MissingExtraError,
+    ModelCheckError,
     ModelCorruptError,
     ModelError,
     ModelNotFoundError,
@@ -37,6 +38,7 @@ from pairscore.errors import (
     OverloadError,
     PairError,
     PairscoreError,
+    ScaleError,
     SettingError,
     TextError,
     TooLongError,
@@ -88,6 +90,7 @@ STATUS: Final[dict[type[PairscoreError], int]] = {
     ModelOfflineError: _UNAVAILABLE,
     ModelCorruptError: _UNAVAILABLE,
     ModelUnsupportedError: _UNAVAILABLE,
+    ModelCheckError: _UNAVAILABLE,
     BackendError: _SERVER_ERROR,
     NonFiniteScoreError: _SERVER_ERROR,
     OutOfMemoryError: _UNAVAILABLE,
@@ -96,6 +99,7 @@ STATUS: Final[dict[type[PairscoreError], int]] = {
     DeadlineError: _TOO_LATE,
     MissingExtraError: _SERVER_ERROR,
     SettingError: _SERVER_ERROR,
+    ScaleError: _UNPROCESSABLE,
     ClosedError: _UNAVAILABLE,
 }
 

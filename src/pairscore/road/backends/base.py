@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
+from pairscore.config import DEFAULT_BUDGET
 from pairscore.values import Batch, FloatArray
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "Layout", "WithPreference", "one_column", "preferred_layout"]
 
 
 class Backend(Protocol):
@@ -18,7 +20,7 @@ class Backend(Protocol):
         ...
 
     def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
-        """The logits of one micro-batch, shape (num_pairs,), float32.
+        """The logits of one micro-batch, float32: shape (num_pairs,), or (num_pairs, num_labels) with several labels.
 
         Many threads may call at once. A row's logit depends on that row alone.
 
@@ -35,3 +37,36 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free what the backend holds; a second call does nothing."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """How a backend likes to be fed.
+
+    Attributes:
+        budget: padded tokens of a micro-batch (longest x count).
+        num_workers: threads that each run one micro-batch; None is one for each core.
+    """
+
+    budget: int = DEFAULT_BUDGET
+    num_workers: int | None = None
+
+
+@runtime_checkable
+class WithPreference(Protocol):
+    """A backend that says how it likes to be fed; whoever makes one of their own need not."""
+
+    @property
+    def preferred(self) -> Layout:
+        """What is best where nobody chose."""
+        ...
+
+
+def preferred_layout(backend: Backend) -> Layout:
+    """What a backend prefers; a core's way, small micro-batches and a worker for each core, if it does not say."""
+    return backend.preferred if isinstance(backend, WithPreference) else Layout()
+
+
+def one_column(logits: FloatArray) -> FloatArray:
+    """Logits of shape (num_pairs, num_labels) in the protocol's shape: without the second axis for one label."""
+    return logits[:, 0] if logits.shape[1] == 1 else logits

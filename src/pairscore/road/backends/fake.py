@@ -30,6 +30,7 @@ class FakeBackend:
         num_missing: logits that each run leaves out.
         max_tokens: padded tokens beyond which a run says that memory ran out.
         gate: an event that each run waits for, if given: a run hangs until it is set.
+        num_labels: columns of the logits, for a model with several labels; each later one is nearer to zero.
         num_runs: runs so far.
         batches: shape of each micro-batch so far, (num_pairs, longest), and the threads it was given.
         closed: whether it was closed.
@@ -45,6 +46,7 @@ class FakeBackend:
         num_missing: int = 0,
         max_tokens: int | None = None,
         gate: threading.Event | None = None,
+        num_labels: int = 0,
     ) -> None:
         self.delay_s = delay_s
         self.error = error
@@ -53,6 +55,7 @@ class FakeBackend:
         self.num_missing = num_missing
         self.max_tokens = max_tokens
         self.gate = gate
+        self.num_labels = num_labels
         self.num_runs = 0
         self.batches: list[tuple[int, int, int]] = []
         self.closed = False
@@ -63,7 +66,7 @@ class FakeBackend:
         return "fake"
 
     def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
-        """The logits of one micro-batch, shape (num_pairs,), float32."""
+        """The logits of one micro-batch, float32: shape (num_pairs,), or (num_pairs, num_labels)."""
         self.num_runs += 1
         self.batches.append((*batch.ids.shape, num_threads))
         if self.gate is not None:
@@ -83,6 +86,9 @@ class FakeBackend:
         logits = np.asarray([_overlap(*row) for row in rows], dtype=np.float32)
         if self.poison is not None:
             logits[(batch.ids == self.poison).any(axis=1)] = np.nan
+        if self.num_labels:
+            # All different, so that a column that was mistaken for another shows.
+            return np.stack([logits / (1 + column) for column in range(self.num_labels)], axis=1)
         return logits
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -27,11 +27,10 @@ from pairscore.errors import (
     OutOfMemoryError,
     SettingError,
 )
+from pairscore.road.backends.base import DType, one_column
 from pairscore.values import Batch, FloatArray, IntArray
 
-__all__ = ["WEIGHTS", "DType", "TorchBackend"]
-
-DType: TypeAlias = Literal["float32", "float16", "bfloat16"]
+__all__ = ["WEIGHTS", "TorchBackend"]
 
 WEIGHTS: Final = "model.safetensors"
 """The file that a model's folder must hold."""
@@ -100,8 +99,8 @@ class TorchBackend:
         with torch.inference_mode(), _threads(num_threads, self._device):
             logits = model(**self._inputs(batch)).logits
             # The copy of a few floats is what waits for the device.
-            column = logits.reshape(batch.num_pairs, -1)[:, 0].float().cpu()
-        return np.asarray(column.numpy(), dtype=np.float32)
+            columns = logits.reshape(batch.num_pairs, -1).float().cpu()
+        return one_column(np.asarray(columns.numpy(), dtype=np.float32))
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         inputs = {"input_ids": self._on_device(batch.ids)}

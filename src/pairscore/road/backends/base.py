@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from pairscore.config import DEFAULT_BUDGET
 from pairscore.values import Batch, FloatArray
 
-__all__ = ["Backend", "Layout", "WithPreference", "one_column", "preferred_layout"]
+__all__ = ["Backend", "BackendOptions", "DType", "Layout", "WithPreference", "one_column", "preferred_layout"]
+
+DType: TypeAlias = Literal["float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendOptions:
+    """Where a model runs, and in which numbers.
+
+    Attributes:
+        device: as torch names it, such as ``cpu`` or ``cuda:1``; None takes what the backend prefers.
+        dtype: of weights and activations; None takes the backend's own for the device.
+    """
+
+    device: str | None = None
+    dtype: DType | None = None
 
 
 class Backend(Protocol):

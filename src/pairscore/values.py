@@ -11,7 +11,18 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Batch", "Encoded", "FloatArray", "Hit", "IntArray", "Scale", "Scores", "Task"]
+__all__ = [
+    "Batch",
+    "Best",
+    "Encoded",
+    "FloatArray",
+    "Hit",
+    "IntArray",
+    "Scale",
+    "Scores",
+    "Task",
+    "Windows",
+]
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -62,6 +73,44 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Windows:
+    """How the documents of some pairs were read in windows, in the order of the pairs.
+
+    Positions are characters (Python's, so code points) of the document as the caller gave it.
+
+    Attributes:
+        num_windows: windows that were read of each document, shape (num_pairs,), int64.
+        starts: where the best window begins, shape (num_pairs,), int64.
+        ends: where it ends, exclusive, shape (num_pairs,), int64.
+        limited: whether the document goes on behind the most windows that it may have, and that was not
+            read, shape (num_pairs,), bool.
+    """
+
+    num_windows: IntArray
+    starts: IntArray
+    ends: IntArray
+    limited: npt.NDArray[np.bool_]
+
+    @property
+    def num_limited(self) -> int:
+        """How many documents have more windows than they may."""
+        return int(self.limited.sum())
+
+    def span(self, position: int) -> tuple[int, int]:
+        """The best window of one document: text[start:end]."""
+        return int(self.starts[position]), int(self.ends[position])
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The likeliest label of a pair, with its score and probability; None for a model that has no labels."""
+
+    label: str | None
+    score: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """The scores of some pairs, in the order in which the pairs were given.
 
@@ -79,6 +128,7 @@ class Scores:
         model: the name of the model that scored.
         labels: the labels' names; empty for a model that puts out one number.
         calibration: the method that made the probabilities; None for none.
+        windows: how long documents were read; None if they were not read in windows.
     """
 
     logits: FloatArray
@@ -90,6 +140,7 @@ class Scores:
     model: str
     labels: tuple[str, ...] = ()
     calibration: str | None = None
+    windows: Windows | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -98,6 +149,18 @@ class Scores:
     def num_truncated(self) -> int:
         """How many pairs had a text cut."""
         return int(self.truncated.sum())
+
+    def best(self, position: int) -> Best:
+        """The one number of a pair; of several labels the likeliest one's."""
+        if not self.labels:
+            score, probability = self.scores[position], self.probabilities[position]
+            return Best(None, float(score), float(probability))
+        column = int(np.argmax(self.logits[position]))
+        return Best(
+            self.labels[column],
+            float(self.scores[position, column]),
+            float(self.probabilities[position, column]),
+        )
 
     def named(self, position: int) -> dict[str, float]:
         """The probability of each label for one pair; empty for a model that puts out one number."""

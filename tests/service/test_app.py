@@ -131,7 +131,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("max_body_bytes", "0"),
         ("port", "70000"),
         ("host", ""),
-        ("backend", "torch"),
+        ("backend", "tpu"),
         ("num_workers", "0"),
         ("max_length", "2"),
         ("budget", "0"),

@@ -26,7 +26,11 @@ from pairscore.service.settings import (
 # Two values for each setting, as a flag or a variable gives them, and one that makes no sense.
 VALUES: dict[str, tuple[str, str, str]] = {
     "model": ("some/model", "other/model", ""),
-    "backend": ("fake", "onnx", "torch"),
+    "backend": ("fake", "torch", "tpu"),
+    "device": ("cpu", "cuda:1", ""),
+    "dtype": ("float16", "bfloat16", "int4"),
+    "label": ("entailment", "neutral", ""),
+    "skip_checks": ("head", "order, finite", ""),
     "max_length": ("77", "88", "7"),
     "model_aliases": ("rerank-v3.5", "a, b", ""),
     "any_model": ("true", "false", "maybe"),

@@ -59,6 +59,7 @@ EXIT_CODES: dict[type[errors.PairscoreError], int] = {
     errors.ModelCorruptError: _NOT_USABLE,
     errors.ModelUnsupportedError: _NOT_USABLE,
     errors.ModelCheckError: _NOT_USABLE,
+    errors.ParityError: _NOT_USABLE,
     errors.BackendError: INTERNAL,
     errors.NonFiniteScoreError: INTERNAL,
     errors.OutOfMemoryError: NO_MEMORY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -18,13 +19,19 @@ __all__ = [
     "BackendChoice",
     "BackendOption",
     "BatchSizeOption",
+    "CalibrationOption",
+    "DTypeChoice",
+    "DTypeOption",
+    "DeviceOption",
     "JsonOption",
+    "LabelOption",
     "MaxCharsOption",
     "MaxLengthOption",
     "ModelOption",
     "ModelOptions",
     "NumWorkersOption",
     "QuietOption",
+    "SkipCheckOption",
     "check_argument",
     "open_encoder",
 ]
@@ -33,8 +40,19 @@ __all__ = [
 class BackendChoice(StrEnum):
     """What runs the model."""
 
+    AUTO = "auto"
     ONNX = "onnx"
+    TORCH = "torch"
+    OPENVINO = "openvino"
     FAKE = "fake"
+
+
+class DTypeChoice(StrEnum):
+    """In which numbers a model is computed."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
 
 
 FAKE_NOTE = "note: the fake backend counts common words; its scores mean nothing"
@@ -87,7 +105,47 @@ BatchSizeOption: TypeAlias = Annotated[
 BackendOption: TypeAlias = Annotated[
     BackendChoice,
     typer.Option(
-        help="What runs the model; fake counts common words, to try things out without weights.",
+        help="What runs the model; auto takes the quickest here (see `pairscore doctor`), "
+        "fake counts common words, to try things out without weights.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+DeviceOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEVICE",
+        help="Where the model runs: cpu, cuda, cuda:1. Without it, what the backend prefers.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+DTypeOption: TypeAlias = Annotated[
+    DTypeChoice | None,
+    typer.Option(
+        help="The numbers that torch computes in. Without it, float32 on the CPU, float16 on a GPU.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+LabelOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of a model with several labels, the one that is scored. Without it, all of them.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+SkipCheckOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="A check that is not made when the model is loaded; may be given several times.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+CalibrationOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A calibration made by `pairscore calibrate`. Without it, the one beside the model, if any.",
         rich_help_panel=_MODEL_PANEL,
     ),
 ]
@@ -106,7 +164,12 @@ class ModelOptions:
         max_length: tokens of a pair.
         max_chars: characters of a text.
         num_workers: threads.
-        backend: ``onnx`` or ``fake``.
+        backend: what runs it.
+        device: where.
+        dtype: in which numbers.
+        label: of several, the one that is scored.
+        skip_checks: names of checks that are not made.
+        calibration: what the probabilities are made with; None takes what lies beside the model.
     """
 
     model: str | None = None
@@ -114,6 +177,11 @@ class ModelOptions:
     max_chars: int | None = None
     num_workers: int | None = None
     backend: BackendChoice = BackendChoice.ONNX
+    device: str | None = None
+    dtype: DTypeChoice | None = None
+    label: str | None = None
+    skip_checks: tuple[str, ...] = ()
+    calibration: Path | None = None
 
 
 def open_encoder(options: ModelOptions) -> CrossEncoder:
@@ -127,7 +195,16 @@ def open_encoder(options: ModelOptions) -> CrossEncoder:
         num_workers=options.num_workers,
         max_chars=DEFAULT_MAX_CHARS if options.max_chars is None else options.max_chars,
     )
-    return CrossEncoder(options.model, config=config, backend=options.backend.value)
+    return CrossEncoder(
+        options.model,
+        config=config,
+        backend=options.backend.value,
+        device=options.device,
+        dtype=None if options.dtype is None else options.dtype.value,
+        label=options.label,
+        skip_checks=options.skip_checks,
+        calibration=options.calibration,
+    )
 
 
 def check_argument(text: str, *, name: str) -> str:

@@ -80,6 +80,10 @@ def rank(
     num_workers: options.NumWorkersOption = None,
     batch_size: options.BatchSizeOption = None,
     backend: options.BackendOption = options.BackendChoice.ONNX,
+    device: options.DeviceOption = None,
+    dtype: options.DTypeOption = None,
+    label: options.LabelOption = None,
+    skip_check: options.SkipCheckOption = None,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -93,11 +97,18 @@ def rank(
         max_chars=max_chars,
         num_workers=num_workers,
         backend=backend,
+        device=device,
+        dtype=dtype,
+        label=label,
+        skip_checks=tuple(skip_check or ()),
     )
     if backend is options.BackendChoice.FAKE and not quiet:
         output.note(options.FAKE_NOTE)
     documents = _documents(file, known_format(file) or file_format, column=document_column)
+    from pairscore.road.ranking import check_one_number
+
     with options.open_encoder(chosen) as encoder:
+        check_one_number(encoder.card.name, encoder.card.labels)
         scores = encoder.score(
             [(query, document.text) for document in documents], batch_size=batch_size
         )

@@ -29,8 +29,9 @@ Examples:
   cat pairs.tsv | pairscore score --input - --format tsv > scores.tsv
 
 A file is read row by row: its size does not matter. The output holds the
-columns of the input, and score, probability, truncated. Stopped by Ctrl-C, it
-keeps what is done."""
+columns of the input, and score, probability, truncated; of a model with several
+labels also label, the likeliest, and the probability of each. Stopped by
+Ctrl-C, it keeps what is done."""
 
 _FILE_PANEL = "Files"
 _MEANING = {"logit": "unbounded, higher is better", "unit": "from 0 to 1, higher is more alike"}
@@ -125,6 +126,10 @@ def score(
     num_workers: options.NumWorkersOption = None,
     batch_size: options.BatchSizeOption = None,
     backend: options.BackendOption = options.BackendChoice.ONNX,
+    device: options.DeviceOption = None,
+    dtype: options.DTypeOption = None,
+    label: options.LabelOption = None,
+    skip_check: options.SkipCheckOption = None,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -135,6 +140,10 @@ def score(
         max_chars=max_chars,
         num_workers=num_workers,
         backend=backend,
+        device=device,
+        dtype=dtype,
+        label=label,
+        skip_checks=tuple(skip_check or ()),
     )
     if backend is options.BackendChoice.FAKE and not quiet:
         output.note(options.FAKE_NOTE)
@@ -178,9 +187,11 @@ def _score_pair(
     with options.open_encoder(chosen) as encoder:
         scores = encoder.score([pair], batch_size=batch_size)
         max_length = encoder.max_length
+    best = scores.best(0)
     facts = {
-        "score": float(scores.scores[0]),
-        "probability": float(scores.probabilities[0]),
+        "score": best.score,
+        "probability": best.probability,
+        **({"label": best.label, "labels": scores.named(0)} if scores.labels else {}),
         "scale": scores.scale,
         "model": scores.model,
         "num_tokens": int(scores.num_tokens[0]),
@@ -189,8 +200,13 @@ def _score_pair(
     if as_json:
         output.print_json(facts)
         return
-    output.say(f"score        {facts['score']:.4f}")
-    output.say(f"probability  {facts['probability']:.4f}")
+    if best.label is not None:
+        output.say(f"label        {best.label}")
+    output.say(f"score        {best.score:.4f}")
+    output.say(f"probability  {best.probability:.4f}")
+    if scores.labels:
+        shares = (f"{name} {value:.4f}" for name, value in scores.named(0).items())
+        output.say(f"labels       {', '.join(shares)}")
     output.say(f"scale        {scores.scale} ({_MEANING[scores.scale]})")
     output.say(f"model        {scores.model}")
     if facts["truncated"]:

@@ -7,7 +7,7 @@ whole rows in the input's order, and the message says how many.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -73,10 +73,22 @@ class FileJob:
     @property
     def added(self) -> dict[str, type]:
         """Our columns and their types; with a score column of another name, all three take it over."""
-        if self.score_column == "score":
-            return {"score": float, "probability": float, "truncated": bool}
-        name = self.score_column
-        return {name: float, f"{name}_probability": float, f"{name}_truncated": bool}
+        return {
+            self.score_column: float,
+            self.named("probability"): float,
+            self.named("truncated"): bool,
+        }
+
+    def added_for(self, labels: Sequence[str]) -> dict[str, type]:
+        """The same for a model with these labels: the likeliest one's name, and a probability for each."""
+        if not labels:
+            return self.added
+        shares = {self.named(f"probability_{label}"): float for label in labels}
+        return {**self.added, self.named("label"): str, **shares}
+
+    def named(self, column: str) -> str:
+        """One of our columns, under the name that it has in the output."""
+        return column if self.score_column == "score" else f"{self.score_column}_{column}"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -194,10 +206,7 @@ class _Intake:
             self._outcome.columns = self._found
             for column in self._job.added:
                 if column in self._columns:
-                    raise SettingError(
-                        f"{self._reader.name} has a column {column!r} already; "
-                        "choose another name for ours with --score-column"
-                    )
+                    raise _has_already(self._reader.name, column)
         return self._found
 
     def _unwritable(self, row: Row) -> str | None:
@@ -251,6 +260,7 @@ class _Run:
         self._outcome = outcome
         self._stopping = stopping
         self._writer: Writer | None = None
+        self._added = job.added
 
     def work(
         self, encoder: CrossEncoder, first: list[_Item], others: Iterator[list[_Item]]
@@ -278,8 +288,9 @@ class _Run:
         scores = encoder.score([item.pair for item in chunk], batch_size=self._job.batch_size)
         with self._stopping.held():
             if self._writer is None:
+                self._added = self._job.added_for(scores.labels)
                 self._writer = self._open(chunk[0].row)
-            self._writer.write(_scored(chunk, scores, tuple(self._job.added)))
+            self._writer.write(_scored(chunk, scores, tuple(self._added)))
             self._outcome.num_rows += len(chunk)
             self._outcome.num_truncated += scores.num_truncated
             self._outcome.model = scores.model
@@ -287,11 +298,15 @@ class _Run:
 
     def _open(self, row: Row) -> Writer:
         """Only now, so that an output is neither made nor replaced before there is something for it."""
+        columns = self._reader.columns or tuple(row.values)
+        clash = next((column for column in self._added if column in columns), None)
+        if clash is not None:
+            raise _has_already(self._reader.name, clash)
         return files.open_writer(
             self._job.target,
             self._job.target_format,
-            columns=self._reader.columns or tuple(row.values),
-            added=self._job.added,
+            columns=columns,
+            added=self._added,
             schema=self._reader.schema,
             overwrite=self._job.overwrite,
         )
@@ -322,17 +337,24 @@ def _chunks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
         yield chunk
 
 
-def _scored(chunk: list[_Item], scores: Scores, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    values = zip(
-        scores.scores.tolist(),
-        scores.probabilities.tolist(),
-        scores.truncated.tolist(),
-        strict=True,
+def _has_already(name: str, column: str) -> SettingError:
+    return SettingError(
+        f"{name} has a column {column!r} already; choose another name for ours with --score-column"
     )
+
+
+def _scored(chunk: list[_Item], scores: Scores, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return [
-        {**item.row.values, **dict(zip(names, three, strict=True))}
-        for item, three in zip(chunk, values, strict=True)
+        {**item.row.values, **dict(zip(names, _values(scores, position), strict=True))}
+        for position, item in enumerate(chunk)
     ]
+
+
+def _values(scores: Scores, position: int) -> tuple[Any, ...]:
+    """In the order of the columns."""
+    best = scores.best(position)
+    three = (best.score, best.probability, bool(scores.truncated[position]))
+    return three if best.label is None else (*three, best.label, *scores.named(position).values())
 
 
 def _nothing(reader: Reader, outcome: Outcome) -> EmptyInputError:

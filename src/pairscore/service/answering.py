@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from pairscore.engine.core import outcome_of
 from pairscore.engine.records import Answer
 from pairscore.errors import EmptyInputError, LimitError
+from pairscore.models.card import Card
 from pairscore.service import access, bodies
 from pairscore.service.dialects import faults
 from pairscore.service.dialects.records import Ask, Found, Operation
@@ -38,6 +39,7 @@ __all__ = [
     "answered",
     "charge",
     "check_ask",
+    "check_labels",
     "check_model",
     "model_header",
     "scored",
@@ -71,6 +73,7 @@ async def answered(
     setattr(request.state, faults.STATE, operation.shape)
     body, ask = await bodies.on_thread(raw, partial(_read, raw, operation, settings))
     check_model(ask.model, parts)
+    check_labels(parts.runtime.engine.road.card, takes_labels=operation.takes_labels)
     answer = await scored(request, parts, ask)
     found = Found(
         ask=ask,
@@ -134,6 +137,21 @@ def check_model(name: str | None, parts: Parts) -> None:
             f"or let every name pass with {option('any_model')}"
         )
         raise Refusal("ModelUnknownError", message, details=[("model", message)])
+
+
+def check_labels(card: Card, *, takes_labels: bool = False) -> None:
+    """Refuse to order by a model with several labels.
+
+    Raises:
+        Refusal: the answer would have room for one number a pair only.
+    """
+    if card.labels and not takes_labels:
+        raise Refusal(
+            "LabelsError",
+            f"{card.name} puts out {len(card.labels)} labels ({', '.join(card.labels)}), and this answer has room "
+            f"for one number a pair: send pairs to /score or /score/batch, or ask the operator to choose one "
+            f"label with {option('label')}",
+        )
 
 
 def check_ask(ask: Ask, settings: ServiceSettings, *, counted: str | None) -> None:

@@ -129,5 +129,6 @@ async def rerank_batch(request: Request, parts: PartsOfApp) -> Response:
     body, jobs = await bodies.on_thread(raw, partial(_read, raw, parts.settings))
     for name in body.models:
         answering.check_model(name, parts)
+    answering.check_labels(parts.runtime.engine.road.card)
     deadline_s = deadline_of(request, deadline_ms=body.deadline_ms)
     return _Streamed(Call(request, parts, jobs, deadline_s=deadline_s))

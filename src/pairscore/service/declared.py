@@ -23,11 +23,35 @@ class Declared(BaseSettings):
         metavar="NAME",
         otherwise="the model inside the package",
     )
-    backend: Literal["onnx", "fake"] = declare(
+    backend: Literal["auto", "onnx", "torch", "openvino", "fake"] = declare(
         Panel.MODEL,
-        "What runs the model; fake counts common words, for tests.",
+        "What runs the model; auto takes the quickest here, fake counts common words, for tests.",
         metavar="NAME",
         default="onnx",
+    )
+    device: str | None = declare(
+        Panel.MODEL,
+        "Where the model runs: cpu, cuda, cuda:1.",
+        metavar="DEVICE",
+        otherwise="what the backend prefers",
+    )
+    dtype: Literal["float32", "float16", "bfloat16"] | None = declare(
+        Panel.MODEL,
+        "The numbers that torch computes in.",
+        metavar="NAME",
+        otherwise="float32 on the CPU, float16 on a GPU",
+    )
+    label: str | None = declare(
+        Panel.MODEL,
+        "Of a model with several labels, the one that is scored.",
+        metavar="NAME",
+        otherwise="all of them, which rankings have no room for",
+    )
+    skip_checks: str | None = declare(
+        Panel.MODEL,
+        "Checks that are not made when the model is loaded, separated by commas.",
+        metavar="NAMES",
+        otherwise="all are made",
     )
     max_length: int | None = declare(
         Panel.MODEL,

@@ -155,7 +155,9 @@ def declare(
 def describe(name: str, field: FieldInfo) -> Setting:
     """What a field that `declare` made says of itself."""
     shown = cast("dict[str, str]", field.json_schema_extra)
-    values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    # A field that may be left out has its values beside None.
+    kinds_of = (field.annotation, *get_args(field.annotation))
+    values = next((get_args(kind) for kind in kinds_of if get_origin(kind) is Literal), ())
     kinds: set[Any] = {type(value) for value in values} or {
         field.annotation,
         *get_args(field.annotation),

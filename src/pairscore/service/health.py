@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -20,7 +21,6 @@ from pairscore.service.schemas import (
     Ready,
     TeiInfo,
     TeiLabels,
-    TeiModelType,
 )
 
 __all__ = ["router"]
@@ -130,9 +130,9 @@ def _tei_info(parts: Parts) -> TeiInfo:
         model_sha=road.card.revision,
         model_dtype=(dtype or "float32") if backend == "torch" else "unknown",
         served_model_name=road.card.name,
-        model_type=TeiModelType(
-            reranker=TeiLabels(id2label={"0": _LABEL}, label2id={_LABEL: 0}),
-        ),
+        model_type={
+            "classifier" if road.card.labels else "reranker": _labels(road.card.labels),
+        },
         max_concurrent_requests=settings.max_connections,
         max_input_length=road.max_length,
         max_batch_tokens=road.config.budget,
@@ -143,6 +143,14 @@ def _tei_info(parts: Parts) -> TeiInfo:
         version=pairscore.__version__,
         sha=None,
         docker_label=None,
+    )
+
+
+def _labels(names: Sequence[str]) -> TeiLabels:
+    listed = names or (_LABEL,)
+    return TeiLabels(
+        id2label={str(place): name for place, name in enumerate(listed)},
+        label2id={name: place for place, name in enumerate(listed)},
     )
 
 

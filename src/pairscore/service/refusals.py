@@ -18,6 +18,7 @@ REFUSED: Final[Mapping[str, int]] = {
     "HeaderError": 422,
     "MediaTypeError": 415,
     "ModelUnknownError": 404,
+    "LabelsError": 422,
     "KeyMissingError": 401,
     "KeyUnknownError": 401,
     "KeyRevokedError": 403,

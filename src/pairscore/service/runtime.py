@@ -17,6 +17,7 @@ from pairscore.config import DEFAULT_MAX_CHARS, RoadConfig
 from pairscore.engine.core import Engine
 from pairscore.engine.records import EngineConfig
 from pairscore.errors import ModelError, PairscoreError
+from pairscore.road.backends.base import BackendOptions
 from pairscore.road.road import Road, open_road
 from pairscore.service.autotune import tuned
 from pairscore.service.settings import ServiceSettings
@@ -207,7 +208,14 @@ def _load(settings: ServiceSettings) -> Road:
         # The service checks first, and its message names its own option.
         max_chars=max(settings.max_chars, DEFAULT_MAX_CHARS),
     )
-    return open_road(settings.model, backend=settings.backend, config=config)
+    return open_road(
+        settings.model,
+        backend=settings.backend,
+        options=BackendOptions(device=settings.device, dtype=settings.dtype),
+        label=settings.label,
+        skip_checks=settings.skipped_checks,
+        config=config,
+    )
 
 
 def _engine_config(settings: ServiceSettings) -> EngineConfig:

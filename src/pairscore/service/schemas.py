@@ -7,7 +7,7 @@ How much a body may hold is no part of its shape; `bodies` checks it against the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
 
@@ -30,7 +30,6 @@ __all__ = [
     "ScoreResult",
     "TeiInfo",
     "TeiLabels",
-    "TeiModelType",
     "TextPair",
     "Timed",
 ]
@@ -115,6 +114,14 @@ class ScoreResult(BaseModel):
     score: FiniteFloat = Field(description="On the scale that the header X-Pairscore-Scale names.")
     probability: FiniteFloat = Field(description="The sigmoid of the model's logit, 0 to 1.")
     truncated: bool = Field(description="Whether the pair was too long and a text was cut.")
+    label: str | None = Field(
+        default=None,
+        description="The likeliest label, whose score and probability these are; left out if the model has "
+        "no labels.",
+    )
+    labels: dict[str, FiniteFloat] | None = Field(
+        default=None, description="The probability of each label; left out likewise."
+    )
 
 
 class Health(BaseModel):
@@ -161,16 +168,10 @@ class Limits(BaseModel):
 
 
 class TeiLabels(BaseModel):
-    """The labels of a model that puts out one number."""
+    """The labels of a model; one that puts out one number has one."""
 
     id2label: dict[str, str]
     label2id: dict[str, int]
-
-
-class TeiModelType(BaseModel):
-    """That the model ranks."""
-
-    reranker: TeiLabels
 
 
 class TeiInfo(BaseModel):
@@ -182,7 +183,9 @@ class TeiInfo(BaseModel):
         description="float32, float16 or bfloat16; unknown of an ONNX file, whose matrices may differ."
     )
     served_model_name: str
-    model_type: TeiModelType
+    model_type: dict[Literal["reranker", "classifier"], TeiLabels] = Field(
+        description="reranker: it puts out one number; classifier: it tells labels apart."
+    )
     max_concurrent_requests: int = Field(description="Connections at once.")
     max_input_length: int = Field(description="Tokens of a pair that the model can read.")
     max_batch_tokens: int = Field(description="Padded tokens that one micro-batch may hold.")

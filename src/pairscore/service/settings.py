@@ -104,8 +104,12 @@ class ServiceSettings(Declared):
     @property
     def aliases(self) -> tuple[str, ...]:
         """The further names of the model."""
-        names = (name.strip() for name in (self.model_aliases or "").split(","))
-        return tuple(name for name in names if name)
+        return _listed(self.model_aliases)
+
+    @property
+    def skipped_checks(self) -> tuple[str, ...]:
+        """The checks that are not made when a model is loaded."""
+        return _listed(self.skip_checks)
 
     def source(self, name: str) -> str:
         """Where a setting's value came from: `flag`, the variable's name, `file` or `default`."""
@@ -131,6 +135,11 @@ class _Gathered:
     values: dict[str, Any]
     sources: dict[str, str]
     file: Path | None
+
+
+def _listed(names: str | None) -> tuple[str, ...]:
+    stripped = (name.strip() for name in (names or "").split(","))
+    return tuple(name for name in stripped if name)
 
 
 def _gather(given: Mapping[str, Any]) -> _Gathered:

@@ -23,6 +23,7 @@ from pairscore.service.schemas import (
     ScoreResult,
     TextPair,
 )
+from pairscore.values import Scores
 
 __all__ = ["RERANK", "SCORE", "SCORE_BATCH", "RerankRequest", "RerankResult", "ranked"]
 
@@ -107,30 +108,28 @@ def _documents(body: RerankRequest) -> Ask:
 
 
 def _one_result(body: ScoreRequest, found: Found) -> bytes:
-    return _results([body], found)[0].model_dump_json().encode()
+    return _results([body], found)[0].model_dump_json(exclude_none=True).encode()
 
 
 def _many_results(body: BatchRequest, found: Found) -> bytes:
-    return _RESULTS.dump_json(_results(body.pairs, found))
+    return _RESULTS.dump_json(_results(body.pairs, found), exclude_none=True)
 
 
 def _results(pairs: Sequence[TextPair], found: Found) -> list[ScoreResult]:
-    scores = found.scores
-    columns = (
-        scores.scores.tolist(),
-        scores.probabilities.tolist(),
-        scores.truncated.tolist(),
+    return [_result(pair, found.scores, position) for position, pair in enumerate(pairs)]
+
+
+def _result(pair: TextPair, scores: Scores, position: int) -> ScoreResult:
+    best = scores.best(position)
+    return ScoreResult(
+        text_a=pair.text_a,
+        text_b=pair.text_b,
+        score=best.score,
+        probability=best.probability,
+        truncated=bool(scores.truncated[position]),
+        label=best.label,
+        labels=scores.named(position) or None,
     )
-    return [
-        ScoreResult(
-            text_a=pair.text_a,
-            text_b=pair.text_b,
-            score=score,
-            probability=probability,
-            truncated=truncated,
-        )
-        for pair, score, probability, truncated in zip(pairs, *columns, strict=True)
-    ]
 
 
 def ranked(body: RerankRequest, found: Found) -> RerankResult:
@@ -179,6 +178,7 @@ SCORE: Final = Operation(
     shape=NATIVE,
     headers=_scale,
     fits=lambda keys: not keys or any(name.startswith("text_a") for name in keys),
+    takes_labels=True,
     examples=SCORE_EXAMPLES,
 )
 SCORE_BATCH: Final = Operation(
@@ -190,6 +190,7 @@ SCORE_BATCH: Final = Operation(
     write=_many_results,
     shape=NATIVE,
     headers=_scale,
+    takes_labels=True,
     examples=BATCH_EXAMPLES,
 )
 RERANK: Final = Operation(

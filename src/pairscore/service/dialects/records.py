@@ -137,6 +137,7 @@ class Operation(Generic[BodyT]):
         shape: how its errors look, one of `faults.SHAPES`.
         headers: more headers of a good answer.
         fits: whether a body is this one's, where several share a path; the first that fits gets it.
+        takes_labels: whether the answer can hold several labels of a pair; a ranking needs one number.
         examples: bodies that can be tried.
     """
 
@@ -149,4 +150,5 @@ class Operation(Generic[BodyT]):
     shape: str
     headers: Callable[[Found], Headers] = _no_headers
     fits: Callable[[Mapping[str, Any]], bool] = _fits
+    takes_labels: bool = False
     examples: Mapping[str, object] = field(default_factory=dict)

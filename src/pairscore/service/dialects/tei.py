@@ -5,7 +5,7 @@ The answer is a bare list. Wire format: `router/src/http/types.rs` of that proje
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import (
@@ -178,8 +178,16 @@ def _ask_prediction(body: TeiPredict) -> Ask:
 
 
 def _predictions(body: TeiPredict, found: Found) -> bytes:
-    results = [[TeiPrediction(score=value, label=_LABEL)] for value in found.values.tolist()]
+    values = found.values.reshape(len(found.scores), -1).tolist()
+    results = [_prediction(row, found.scores.labels or (_LABEL,)) for row in values]
     return _PREDICTIONS.dump_json(results) if body.is_batch else _PREDICTION.dump_json(results[0])
+
+
+def _prediction(values: Sequence[float], labels: Sequence[str]) -> list[TeiPrediction]:
+    """The labels of one pair, the likeliest first."""
+    entries = zip(values, labels, strict=True)
+    best = sorted(entries, key=lambda entry: entry[0], reverse=True)
+    return [TeiPrediction(score=value, label=label) for value, label in best]
 
 
 def _headers(found: Found) -> Headers:
@@ -229,6 +237,7 @@ PREDICT: Final = Operation(
     write=_predictions,
     shape="tei",
     headers=_headers,
+    takes_labels=True,
     examples={
         "a pair": {
             "summary": "One pair",

@@ -21,6 +21,7 @@ __all__ = [
     "Scale",
     "Scores",
     "Task",
+    "Threshold",
     "Windows",
 ]
 
@@ -167,6 +168,22 @@ class Scores:
         if not self.labels:
             return {}
         return dict(zip(self.labels, self.probabilities[position].tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The least score that counts, and the scale on which it was found.
+
+    A threshold of logits says nothing of scores from 0 to 1, nor the other way round: where the scales differ,
+    it is refused (`pairscore.road.ranking.least`).
+
+    Attributes:
+        value: the score.
+        scale: what it means.
+    """
+
+    value: float
+    scale: Scale
 
 
 @dataclass(frozen=True, slots=True)

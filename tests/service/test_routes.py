@@ -220,16 +220,39 @@ def test_many_requests_at_once_get_their_own_answers(client: TestClient) -> None
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
-@pytest.mark.parametrize(("min_score", "expected"), [(0.4, 1), (1e39, 0), (-1e39, 2), (None, 2)])
+@pytest.mark.parametrize(("min_score", "expected"), [(0.4, 1), (1.0, 0), (0, 2), (None, 2)])
 def test_the_least_score(
     client: TestClient, path: str, min_score: float | None, expected: int
 ) -> None:
-    """What scored less is left out, also where no score can be so high or so low."""
+    """What scored less is left out."""
     body = {"query": "red fox", "documents": ["red fox", "blue"], "min_score": min_score}
 
     answer = client.post(path, json=body)
 
     assert (answer.status_code, len(answer.json()["results"])) == (200, expected)
+
+
+@pytest.mark.parametrize(("min_score", "expected"), [(1e39, 0), (-1e39, 2), (0.5, 1)])
+def test_the_least_logit(client: TestClient, min_score: float, expected: int) -> None:
+    """Of raw scores it is one too, also where no logit can be so high or so low."""
+    body = {"query": "red fox", "documents": ["red fox", "blue"], "min_score": min_score}
+
+    answer = client.post("/rerank", json={**body, "raw_scores": True})
+
+    assert (answer.status_code, len(answer.json()["results"])) == (200, expected)
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+@pytest.mark.parametrize("min_score", [1.5, -4, 1e39])
+def test_a_least_score_of_another_scale(client: TestClient, path: str, min_score: float) -> None:
+    """A threshold for logits among probabilities is refused, with what to do, not answered with nothing."""
+    body = {"query": "red fox", "documents": ["red fox", "blue"], "min_score": min_score}
+
+    answer = client.post(path, json=body)
+
+    assert answer.status_code in {400, 422}
+    assert "from 0 to 1" in answer.text
+    assert "raw scores" in answer.text
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairscore.errors import SettingError
+from pairscore.errors import ScaleError, SettingError
 from pairscore.models.card import Card
-from pairscore.road.ranking import against_rest, hits, scores_of, sigmoid
-from pairscore.values import Scores
+from pairscore.road.ranking import against_rest, check_one_scale, hits, scores_of, sigmoid
+from pairscore.values import Scores, Threshold
 
 CARD = Card(
     task="relevance",
@@ -134,3 +134,42 @@ def test_several_labels_have_no_order() -> None:
 
     with pytest.raises(SettingError, match="label="):
         hits(made)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, 4.0])
+def test_a_threshold_beyond_the_unit_scale_is_refused(value: float) -> None:
+    """Nobody means a threshold that lets all pass, or none; the message translates it."""
+    with pytest.raises(ScaleError, match=f"probabilities with {float(sigmoid([value])[0]):.4g}"):
+        hits(_scores([1.0], activation="sigmoid"), min_score=value)
+
+
+def test_a_threshold_knows_its_scale() -> None:
+    """One that was found on the same scale cuts; one of the other scale is refused with its translation."""
+    unit, logit = _scores([0.0, 2.0], activation="sigmoid"), _scores([0.0, 2.0])
+
+    assert [hit.corpus_id for hit in hits(unit, min_score=Threshold(0.6, "unit"))] == [1]
+    assert [hit.corpus_id for hit in hits(logit, min_score=Threshold(0.6, "logit"))] == [1]
+    with pytest.raises(ScaleError, match="logits with 0.4055"):
+        hits(logit, min_score=Threshold(0.6, "unit"))
+    with pytest.raises(ScaleError, match="probabilities with 0.6457"):
+        hits(unit, min_score=Threshold(0.6, "logit"))
+
+
+def test_scores_of_different_scales_are_not_compared() -> None:
+    """Logits beside similarities, or other labels: refused; the same meaning passes."""
+    logit, unit = _scores([0.0]), _scores([0.0], activation="sigmoid")
+
+    check_one_scale(logit, _scores([3.0]))
+    with pytest.raises(ScaleError, match="compare their probabilities"):
+        check_one_scale(logit, unit)
+    with pytest.raises(ScaleError, match="label="):
+        check_one_scale(logit, replace(logit, labels=("a", "b")))
+
+
+def test_the_least_probability_cuts_whatever_the_scale() -> None:
+    """It means the same for every model; beyond 0 to 1 it means nothing."""
+    for activation in ("identity", "sigmoid"):
+        made = _scores([0.0, 2.0], activation=activation)
+        assert [hit.corpus_id for hit in hits(made, min_probability=0.6)] == [1]
+        with pytest.raises(ScaleError, match="from 0 to 1"):
+            hits(made, min_probability=2)

@@ -63,6 +63,12 @@ def rank(
         float | None,
         typer.Option(metavar="SCORE", help="Leave out what scores less, on the model's own scale."),
     ] = None,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Leave out what is less probable than this, from 0 to 1."
+        ),
+    ] = None,
     document_column: Annotated[
         str,
         typer.Option(metavar="NAME", help="The column that holds the document, in a file of rows."),
@@ -83,6 +89,7 @@ def rank(
     device: options.DeviceOption = None,
     dtype: options.DTypeOption = None,
     label: options.LabelOption = None,
+    calibration: options.CalibrationOption = None,
     skip_check: options.SkipCheckOption = None,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -100,6 +107,7 @@ def rank(
         device=device,
         dtype=dtype,
         label=label,
+        calibration=calibration,
         skip_checks=tuple(skip_check or ()),
     )
     if backend is options.BackendChoice.FAKE and not quiet:
@@ -114,7 +122,7 @@ def rank(
         )
     from pairscore.road.ranking import hits
 
-    found = hits(scores, top_k=top_k, min_score=min_score)
+    found = hits(scores, top_k=top_k, min_score=min_score, min_probability=min_probability)
     if as_json:
         output.print_json(_as_json(found, documents, scores))
         return
@@ -179,6 +187,7 @@ def _as_json(found: Sequence[Hit], documents: list[_Document], scores: Scores) -
     return {
         "model": scores.model,
         "scale": scores.scale,
+        **({"calibration": scores.calibration} if scores.calibration else {}),
         "num_documents": len(documents),
         "results": [
             {
@@ -223,5 +232,7 @@ def _print_notes(found: Sequence[Hit], scores: Scores) -> None:
         output.note(f"{len(found):,} of {len(scores):,} documents shown; model {scores.model}")
     else:
         output.note(f"{len(scores):,} documents; model {scores.model}")
+    if scores.calibration is not None:
+        output.note(f"probabilities calibrated: {scores.calibration}")
     if scores.num_truncated:
         output.note(f"{scores.num_truncated:,} documents were too long for the model and cut")

@@ -5,21 +5,24 @@ Order is by score, highest first, and equal scores keep the order of the input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from pairscore.errors import SettingError
+from pairscore.errors import ScaleError, SettingError
 from pairscore.models.card import Card
-from pairscore.values import FloatArray, Hit, Scores
+from pairscore.values import FloatArray, Hit, Scale, Scores, Threshold
 
 __all__ = [
     "against_rest",
     "apply_activation",
     "check_one_number",
+    "check_one_scale",
     "hits",
+    "least",
     "probabilities_of",
     "scores_of",
     "sigmoid",
@@ -83,12 +86,69 @@ def scores_of(
     return Scores(
         logits=logits,
         scores=apply_activation(logits, card.activation),
-        probabilities=probabilities_of(logits, exclusive=card.exclusive),
+        probabilities=_calibrated(logits, card),
         scale=card.scale,
         num_tokens=np.asarray(num_tokens, dtype=np.int64),
         truncated=np.asarray(truncated, dtype=np.bool_),
         model=card.name,
         labels=card.labels,
+        calibration=None if card.calibration is None else card.calibration.method,
+    )
+
+
+def _calibrated(logits: FloatArray, card: Card) -> FloatArray:
+    """Never their order: `hits` sorts by scores, which a calibration leaves alone."""
+    if card.calibration is None:
+        return probabilities_of(logits, exclusive=card.exclusive)
+    return card.calibration.probabilities(logits)
+
+
+def least(threshold: float | Threshold, *, scale: Scale) -> float:
+    """The value of a threshold for scores of this scale.
+
+    Raises:
+        ScaleError: it was found on another scale, or no score of this one could ever be on its other side.
+    """
+    value = threshold.value if isinstance(threshold, Threshold) else threshold
+    if isinstance(threshold, Threshold) and threshold.scale != scale:
+        raise ScaleError(
+            f"the threshold {value:g} is on the scale {threshold.scale!r}, and these scores are on {scale!r}; "
+            f"{_translated(value, threshold.scale)}"
+        )
+    if scale == "unit" and not 0.0 <= value <= 1.0:
+        raise ScaleError(
+            f"the threshold is {value:g}, and these scores are from 0 to 1; if it was meant for logits, "
+            f"{_translated(value, 'logit')}"
+        )
+    return value
+
+
+def check_one_scale(first: Scores, second: Scores) -> None:
+    """Refuse to compare scores that mean different things.
+
+    Raises:
+        ScaleError: one has logits and the other scores from 0 to 1, or their labels differ.
+    """
+    if first.scale != second.scale:
+        raise ScaleError(
+            f"the scores of {first.model} are on the scale {first.scale!r}, those of {second.model} on "
+            f"{second.scale!r}; compare their probabilities, or the order that each gives"
+        )
+    if first.labels != second.labels:
+        raise ScaleError(
+            f"{first.model} has the labels {first.labels or 'of one number'}, {second.model} "
+            f"{second.labels or 'of one number'}; open both with the same label="
+        )
+
+
+def _translated(value: float, scale: Scale) -> str:
+    """What a threshold of one scale is on the other."""
+    if scale == "logit":
+        return f"compare probabilities with {float(sigmoid([value])[0]):.4g}, or take raw scores"
+    if not 0.0 < value < 1.0:
+        return "compare the probabilities with it, not the scores"
+    return (
+        f"compare the probabilities with it, or the logits with {math.log(value / (1 - value)):.4g}"
     )
 
 
@@ -106,25 +166,35 @@ def check_one_number(model: str, labels: Sequence[str]) -> None:
 
 
 def hits(
-    scores: Scores, *, top_k: int | None = None, min_score: float | None = None
+    scores: Scores,
+    *,
+    top_k: int | None = None,
+    min_score: float | Threshold | None = None,
+    min_probability: float | None = None,
 ) -> Sequence[Hit]:
     """Documents from best to worst.
 
     Args:
         scores: one score for each document, in the documents' order.
         top_k: how many to keep; None keeps all.
-        min_score: the lowest score to keep, on the scale of `scores`.
+        min_score: the lowest score to keep; a bare number is on the scale of `scores`.
+        min_probability: the lowest probability to keep, from 0 to 1.
 
     Raises:
         SettingError: `top_k` is below 1, or the model has several labels.
+        ScaleError: `min_score` is on another scale.
     """
     check_one_number(scores.model, scores.labels)
     if top_k is not None and (isinstance(top_k, bool) or top_k < 1):
         raise SettingError(f"top_k is {top_k!r}; it must be at least 1, or None for all")
     order = np.argsort(-scores.scores, kind="stable")[:top_k]
     if min_score is not None:
+        min_score = least(min_score, scale=scores.scale)
         # In float64, because a caller may give what no float32 can hold.
         order = order[scores.scores[order].astype(np.float64) >= min_score]
+    if min_probability is not None:
+        probabilities = scores.probabilities[order].astype(np.float64)
+        order = order[probabilities >= least(min_probability, scale="unit")]
     return [
         Hit(
             corpus_id=int(i),

@@ -11,10 +11,11 @@ from pydantic import BaseModel
 
 from pairscore.config import Truncation
 from pairscore.engine.records import Answer
+from pairscore.road.ranking import least
 from pairscore.road.tokenization import Pair
 from pairscore.service.dialects.documents import Document
 from pairscore.service.schemas import Body
-from pairscore.values import FloatArray, Scores
+from pairscore.values import FloatArray, Scale, Scores
 
 __all__ = ["Ask", "Found", "Headers", "Operation", "Usage"]
 
@@ -43,6 +44,9 @@ class Ask:
         truncation: how the texts are cut.
         deadline_ms: milliseconds in which the answer is of use; None sets no deadline here.
         priority: requests with a lower number go first.
+
+    Raises:
+        ScaleError: `min_score` is beyond the scale that the answer has.
     """
 
     pairs: Sequence[Pair]
@@ -54,6 +58,15 @@ class Ask:
     truncation: Truncation = field(default_factory=Truncation)
     deadline_ms: int | None = None
     priority: int = 0
+
+    def __post_init__(self) -> None:
+        if self.min_score is not None:
+            least(self.min_score, scale=self.scale)
+
+    @property
+    def scale(self) -> Scale:
+        """What the answer's numbers mean."""
+        return "logit" if self.raw else "unit"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Sized
 from typing import Any, ClassVar, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from pairscore.service.settings import option
 
@@ -39,6 +41,27 @@ def patient_protocol(*, head_timeout_s: float, max_connections: int) -> type[asy
     return type("PatientProtocol", (_PatientProtocol,), settings)
 
 
+class _OneByOne(FlowControl):
+    """Reads on only when no request that was read waits for its turn.
+
+    uvicorn reads on after each answer, and one piece off the socket holds thousands of small requests: what waits
+    would grow by that much with every answer.
+
+    Args:
+        transport: the connection.
+        waiting: requests that came whole behind the one that is being answered.
+    """
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Whoever is answered has come whole if others wait behind, so nobody misses the rest of a body."""
+        if not self._waiting and not self._transport.is_closing():
+            super().resume_reading()
+
+
 class _PatientProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -46,11 +69,14 @@ class _PatientProtocol(HttpToolsProtocol):
     max_connections: ClassVar[int]
     _alarm: asyncio.TimerHandle | None = None
     _write_alarm: asyncio.TimerHandle | None = None
+    # The request that is being answered, or was last.
+    _begun: RequestResponseCycle | None = None
     # Bytes since the last piece of a body, or the end of a head.
     _num_idle_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.flow = _OneByOne(transport, self.pipeline)
         # Whatever the client does not take counts, not only what is above some mark.
         transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self.max_connections:
@@ -86,7 +112,16 @@ class _PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
         self._taken()
+        # uvicorn tells the request that was read last, which may wait behind the one that is being answered.
+        self.pipeline.clear()
+        if self._begun is not None and not self._begun.response_complete:
+            self._begun.disconnected = True
+            self._begun.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._begun = cycle
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -7,9 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from pairscore import CrossEncoder, list_models
 from pairscore.errors import (
@@ -107,12 +105,6 @@ def test_a_model_with_unknown_inputs_is_refused_when_it_is_loaded(folder: Path) 
         CrossEncoder(folder)
 
 
-def test_a_folder_without_onnx_says_how_to_export(tmp_path: Path) -> None:
-    """A folder of PyTorch weights gets the command that exports it."""
-    with pytest.raises(ModelUnsupportedError, match="optimum-cli export onnx"):
-        resolve(tmp_path)
-
-
 @pytest.mark.parametrize("name", ["ms-marco-minilm", "./nowhere", "a/b/c", ""])
 def test_a_misspelt_name_lists_the_known_ones(name: str) -> None:
     """An unknown name is told apart from a hub id, and no network is asked."""
@@ -122,7 +114,7 @@ def test_a_misspelt_name_lists_the_known_ones(name: str) -> None:
 
 def test_a_hub_id_offline_says_how_to_fetch_it() -> None:
     """The command to run elsewhere, and the model that needs no network."""
-    with pytest.raises(ModelOfflineError, match=f"hf download owner/name.*{DEFAULT_MODEL}"):
+    with pytest.raises(ModelOfflineError, match=f"models pull owner/name --to.*{DEFAULT_MODEL}"):
         resolve("owner/name")
 
 
@@ -130,53 +122,6 @@ def test_a_bad_hub_id_is_not_found() -> None:
     """What the hub's own rules forbid cannot be there."""
     with pytest.raises(ModelNotFoundError, match="not a hub id"):
         resolve("owner/na--me..")
-
-
-def test_the_hub_cache_comes_first(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """What is in the cache is used without a word to the network, at the revision asked for."""
-    asked: list[dict[str, Any]] = []
-
-    def snapshot(hub_id: str, **options: Any) -> str:
-        asked.append({"hub_id": hub_id, **options})
-        return str(folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    files = resolve("owner/name@abc123")
-
-    assert files.source == "hub"
-    assert [call["local_files_only"] for call in asked] == [True]
-    assert asked[0]["revision"] == "abc123"
-
-
-def test_the_network_is_asked_only_for_data_files(
-    monkeypatch: pytest.MonkeyPatch, folder: Path
-) -> None:
-    """Not in the cache: fetched, but nothing that could run code."""
-    asked: list[dict[str, Any]] = []
-
-    def snapshot(hub_id: str, **options: Any) -> str:
-        asked.append(options)
-        if options.get("local_files_only"):
-            raise LocalEntryNotFoundError("not cached")
-        return str(folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    resolve("owner/name")
-
-    assert len(asked) == 2
-    assert all(p.endswith((".json", ".onnx*")) for p in asked[1]["allow_patterns"])
-
-
-def test_local_files_only_never_asks_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's word is kept even with the network open."""
-
-    def snapshot(hub_id: str, **options: Any) -> str:
-        assert options["local_files_only"]
-        raise LocalEntryNotFoundError("not cached")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    with pytest.raises(ModelOfflineError):
-        resolve("owner/name", local_files_only=True)
 
 
 @pytest.mark.parametrize(
@@ -246,5 +191,5 @@ def test_max_length_comes_from_the_tokenizer_or_the_positions(folder: Path) -> N
 
 def test_an_unknown_backend_is_refused() -> None:
     """The message lists the known ones."""
-    with pytest.raises(SettingError, match="'onnx' and 'fake'"):
+    with pytest.raises(SettingError, match=r"'onnx'.*'fake'"):
         CrossEncoder(backend="tpu")

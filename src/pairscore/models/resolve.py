@@ -1,64 +1,43 @@
 """From a name to a verified local folder: bundled, folder, hub cache, hub, in that order.
 
-No file that could run code is ever asked for: the hub is asked for ONNX or safetensors, JSON and nothing else.
-The network is touched only for a hub id that is not in the hub cache.
+The network is touched only for a hub id that is not in the hub cache. No file that could run code is ever asked
+for or opened: the weights are ONNX or safetensors.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
 
-from pairscore.errors import (
-    ModelCorruptError,
-    ModelNotFoundError,
-    ModelOfflineError,
-    ModelUnsupportedError,
+from pairscore.errors import ModelCorruptError, ModelUnsupportedError
+from pairscore.models import hub
+from pairscore.models.catalog import DEFAULT_MODEL, CatalogEntry
+from pairscore.models.files import (
+    KINDS,
+    ModelFiles,
+    Source,
+    WeightsKind,
+    choose,
+    combined_sha256,
+    file_sha256,
+    kind_of_file,
+    names_in,
+    parts_of,
 )
-from pairscore.models.catalog import DEFAULT_MODEL, CatalogEntry, find, list_models
+from pairscore.models.manifest import MANIFEST, Manifest, read_manifest, verify
+from pairscore.models.naming import DEFAULT_REVISION, Asked, check_name, parse
+from pairscore.models.refusals import no_weights, refuse_code, refuse_file
 
-__all__ = ["MANIFEST", "ModelFiles", "WeightsKind", "check_name", "file_sha256", "resolve"]
-
-MANIFEST = "manifest.json"
-WeightsKind: TypeAlias = Literal["onnx", "safetensors"]
-_PLACES: Final[dict[WeightsKind, tuple[str, ...]]] = {
-    "onnx": ("model.onnx", "onnx/model.onnx"),
-    "safetensors": ("model.safetensors",),
-}
-_HUB_PATTERNS: Final[dict[WeightsKind, tuple[str, ...]]] = {
-    "onnx": ("*.json", "model.onnx*", "onnx/model.onnx*"),
-    "safetensors": ("*.json", "model.safetensors"),
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelFiles:
-    """A model's files on this machine.
-
-    Attributes:
-        name: the name under which results are reported.
-        folder: where the files lie.
-        weights: the file of the kind that was asked for.
-        source: where the folder came from.
-        revision: the commit of the hub's repository, or the manifest's revision; None if unknown.
-        known_sha256: of the weights, as the manifest says and as was verified; None without a manifest.
-    """
-
-    name: str
-    folder: Path
-    weights: Path
-    source: Literal["bundled", "folder", "hub"]
-    revision: str | None
-    known_sha256: str | None = None
-
-    @property
-    def sha256(self) -> str:
-        """The sha256 of the weights; computed now if the manifest does not say it."""
-        return self.known_sha256 or file_sha256(self.weights)
+__all__ = [
+    "MANIFEST",
+    "ModelFiles",
+    "WeightsKind",
+    "check_name",
+    "file_sha256",
+    "files_of_snapshot",
+    "is_bundled",
+    "resolve",
+]
 
 
 def resolve(
@@ -66,188 +45,152 @@ def resolve(
     *,
     revision: str | None = None,
     local_files_only: bool = False,
-    kind: WeightsKind = "onnx",
+    kind: WeightsKind | None = None,
 ) -> ModelFiles:
-    """Find a model's files, and check them against their manifest where they have one.
+    """Find a model's files, and compare them with their sha256s where those are known.
 
     Args:
-        name_or_path: a catalogue name, a folder, a hub id or ``hub-id@revision``; None is the default.
-        revision: branch, tag or commit on the hub; the hub cache's answer is kept until it changes.
+        name_or_path: a catalogue name, a folder, a hub id or ``hub-id@revision``; behind it may stand which
+            weights of the model, as in ``hub-id:onnx/model_O4.onnx``; None is the default.
+        revision: branch, tag or commit on the hub; the hub cache's answer is kept until it is pulled again.
         local_files_only: never touch the network.
-        kind: of weights: what the backend that will run them reads.
+        kind: of weights: what the backend that will run them reads; None takes what there is, ONNX first.
 
     Raises:
         ModelNotFoundError: nothing is known by that name.
         ModelOfflineError: it would have to be fetched, and cannot be.
-        ModelCorruptError: a file is missing or its sha256 is not the manifest's.
-        ModelUnsupportedError: the folder holds no weights of that kind.
+        ModelCorruptError: a file is missing or its sha256 is another one.
+        ModelUnsupportedError: it has no weights of that kind, only a pickle, or needs code of its own.
     """
-    name = str(name_or_path) if name_or_path is not None else DEFAULT_MODEL
-    if name and Path(name).is_dir():
-        return _local(
-            Path(name),
-            name=Path(name).resolve().name,
-            source="folder",
-            revision=revision,
-            kind=kind,
-        )
-    name, _, pinned = name.partition("@")
-    entry = find(name)
-    if entry is not None and entry.bundled and not (revision or pinned):
-        return _local(
-            _bundled_folder(entry), name=entry.name, source="bundled", revision=None, kind=kind
-        )
-    hub_id = entry.hub_ids[0] if entry is not None else name
-    _refuse_unknown(hub_id)
-    folder = _hub_folder(
-        hub_id, revision=revision or pinned or None, local_files_only=local_files_only, kind=kind
-    )
-    name = entry.name if entry else hub_id
-    return _local(folder, name=name, source="hub", revision=folder.name, kind=kind)
+    asked = parse(DEFAULT_MODEL if name_or_path is None else name_or_path, revision=revision)
+    if asked.file is not None:
+        refuse_file(asked.file, kind=kind)
+    if asked.is_folder:
+        return _in_folder(asked, Path(asked.name), source="folder", kind=kind)
+    entry = asked.entry
+    if entry is not None and is_bundled(asked):
+        return _in_folder(asked, _bundled_folder(entry), source="bundled", kind=kind)
+    kinds = None if kind is None else (kind,)
+    snapshot = hub.cached(asked, kinds=kinds)
+    if snapshot is None:
+        if local_files_only:
+            raise hub.offline(asked, "the network may not be used (local_files_only)")
+        snapshot = hub.fetch(asked, kinds=kinds)
+    return files_of_snapshot(asked, snapshot)
 
 
-def check_name(name_or_path: str | Path) -> None:
-    """Refuse what can be no model, without looking for it: no folder, no known name, no hub id.
+def is_bundled(asked: Asked) -> bool:
+    """Whether the weights inside the package are meant; a revision, or a file of a hub id, means the hub's."""
+    entry = asked.entry
+    of_hub = asked.revision is not None or (asked.file is not None and "/" in asked.name)
+    return entry is not None and entry.bundled and not of_hub
+
+
+def files_of_snapshot(asked: Asked, snapshot: hub.Snapshot) -> ModelFiles:
+    """The verified files of a snapshot in the hub cache, with the first of its weights.
 
     Raises:
-        ModelNotFoundError: nothing can be known by that name.
+        ModelCorruptError: a file is not what it was when it was fetched.
+        ModelUnsupportedError: it needs code of its own.
     """
-    name, _, _ = str(name_or_path).partition("@")
-    if not Path(name_or_path).is_dir() and find(name) is None:
-        _refuse_unknown(name)
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    folder, names = snapshot.folder, names_in(snapshot.folder)
+    weights = snapshot.weights[0]
+    refuse_code(folder, names, kind=kind_of_file(weights) or "safetensors", where=str(folder))
+    parts = parts_of(weights, names, folder=folder)
+    place = hub.record_of(folder)
+    record = (read_manifest(place) if place is not None else None) or Manifest()
+    # What only the hub's own names say; a record of ours knows the same, and of the small files too.
+    by_hub = {name: sha256 for name in parts if (sha256 := hub.hub_sha256(folder / name))}
+    manifest = Manifest(sha256s={**by_hub, **record.sha256s})
+    verify(
+        folder,
+        manifest,
+        weight_files=parts,
+        remedy=f"fetch it again: pairscore models remove {asked.hub_id}, then pairscore models pull {asked.hub_id}",
+    )
+    name = asked.entry.name if asked.entry else asked.hub_id
+    return ModelFiles(
+        name=asked.with_file(name),
+        folder=folder,
+        weights=folder / weights,
+        source="hub",
+        revision=snapshot.commit,
+        known_sha256=_known(manifest, parts),
+        requested_revision=asked.revision or DEFAULT_REVISION,
+    )
 
 
 def _bundled_folder(entry: CatalogEntry) -> Path:
     return Path(str(resources.files("pairscore.models") / "bundled" / entry.name))
 
 
-def _local(
-    folder: Path,
-    *,
-    name: str,
-    source: Literal["bundled", "folder", "hub"],
-    revision: str | None,
-    kind: WeightsKind,
+def _in_folder(
+    asked: Asked, folder: Path, *, source: Source, kind: WeightsKind | None
 ) -> ModelFiles:
-    manifest = _verify(folder, required=source == "bundled")
-    for place in _PLACES[kind]:
-        if (folder / place).is_file():
-            return ModelFiles(
-                name=name,
-                folder=folder,
-                weights=folder / place,
-                source=source,
-                revision=revision or manifest.revision,
-                known_sha256=manifest.sha256s.get(place),
-            )
-    if kind == "safetensors":
-        raise ModelUnsupportedError(
-            f"{folder} holds no {' or '.join(_PLACES[kind])}, which the torch backend runs; "
-            "use backend='onnx', or download the model's safetensors"
-        )
-    raise ModelUnsupportedError(
-        f"{folder} holds no {' or '.join(_PLACES[kind])}; export the model to ONNX first, for example "
-        f"with: optimum-cli export onnx --model {name} --task text-classification OUTPUT_FOLDER"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Manifest:
-    revision: str | None
-    sha256s: dict[str, str]
-
-
-def _verify(folder: Path, *, required: bool) -> _Manifest:
-    """Compare each file with the manifest's sha256; returns what the manifest says."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        if required:
-            raise ModelCorruptError(f"{path} is missing; reinstall pairscore to restore the model")
-        return _Manifest(None, {})
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        files = {str(name): str(sha256) for name, sha256 in dict(manifest["files"]).items()}
-    except (ValueError, KeyError, TypeError) as error:
+    bundled = source == "bundled"
+    manifest = read_manifest(folder / MANIFEST)
+    if manifest is None and bundled:
         raise ModelCorruptError(
-            f"{path} is not a readable manifest ({error}); restore the model's folder"
-        ) from error
-    for name, expected in files.items():
-        _verify_file(folder / name, expected)
-    return _Manifest(manifest.get("revision") or None, files)
-
-
-def _verify_file(path: Path, expected: str) -> None:
-    if not path.is_file():
-        raise ModelCorruptError(f"{path} is missing; reinstall or copy the model again")
-    actual = file_sha256(path)
-    if actual != expected:
-        raise ModelCorruptError(
-            f"{path} is corrupt: its sha256 is {actual}, the manifest says {expected}; "
-            "reinstall or copy the model again"
+            f"{folder / MANIFEST} is missing; reinstall pairscore to restore the model"
         )
-
-
-def _refuse_unknown(name: str) -> None:
-    """Anything that can be neither a folder nor a hub id (owner/name) is a misspelt name."""
-    owner, slash, repository = name.partition("/")
-    if slash and owner and repository and "/" not in repository and not name.startswith((".", "~")):
-        return
-    known = ", ".join(entry.name for entry in list_models())
-    raise ModelNotFoundError(
-        f"no model is called {name!r} and no folder of that name exists; "
-        f"known names: {known}; or give a folder, or a hub id such as cross-encoder/NAME"
+    manifest = manifest or Manifest()
+    names = names_in(folder)
+    own_name = asked.entry.name if bundled and asked.entry else folder.resolve().name
+    weights = _weights(asked, names, kind)
+    parts = () if weights is None else parts_of(weights, names, folder=folder)
+    # First, because a half-copied folder should hear what is missing, not that it has no weights.
+    verify(folder, manifest, weight_files=parts, remedy="reinstall or copy the model again")
+    if weights is None:
+        raise _missing(asked, folder, names, manifest, kind)
+    refuse_code(folder, names, kind=kind_of_file(weights) or "safetensors", where=str(folder))
+    _refuse_half(folder, parts)
+    return ModelFiles(
+        name=asked.with_file(own_name),
+        folder=folder,
+        weights=folder / weights,
+        source=source,
+        revision=(asked.revision if not bundled else None) or manifest.revision,
+        known_sha256=_known(manifest, parts),
+        requested_revision=manifest.requested_revision,
     )
 
 
-def _hub_folder(
-    hub_id: str, *, revision: str | None, local_files_only: bool, kind: WeightsKind
-) -> Path:
-    """The hub cache first, so that a start never waits for the network in vain."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+def _weights(asked: Asked, names: frozenset[str], kind: WeightsKind | None) -> str | None:
+    if asked.file is not None:
+        return asked.file if asked.file in names else None
+    found = (choose(names, one) for one in KINDS if kind in (None, one))
+    return next((name for name in found if name is not None), None)
 
-    patterns = list(_HUB_PATTERNS[kind])
-    try:
-        cached = Path(
-            snapshot_download(
-                hub_id, revision=revision, allow_patterns=patterns, local_files_only=True
+
+def _missing(
+    asked: Asked,
+    folder: Path,
+    names: frozenset[str],
+    manifest: Manifest,
+    kind: WeightsKind | None,
+) -> ModelCorruptError | ModelUnsupportedError:
+    """The error for a folder without the weights: it lost them, or it never had them."""
+    lost = _weights(asked, frozenset(manifest.sha256s), kind)
+    if lost is not None:
+        return ModelCorruptError(f"{folder / lost} is missing; reinstall or copy the model again")
+    if asked.file is not None:
+        weights = sorted(name for name in names if kind_of_file(name) is not None)
+        return ModelUnsupportedError(
+            f"{folder} holds no {asked.file}; its weights are: {', '.join(weights) or 'none'}"
+        )
+    return no_weights(names, kind=kind, where=str(folder), name=asked.name)
+
+
+def _refuse_half(folder: Path, parts: tuple[str, ...]) -> None:
+    for name in parts:
+        if not (folder / name).is_file():
+            raise ModelCorruptError(
+                f"{folder / name} is missing, a shard of the weights; copy or download the model again"
             )
-        )
-        if any((cached / place).is_file() for place in _PLACES[kind]):
-            return cached
-    except LocalEntryNotFoundError:
-        pass
-    except HFValidationError as error:
-        raise ModelNotFoundError(f"{hub_id!r} is not a hub id: {error}") from error
-    if local_files_only:
-        raise _offline(hub_id)
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise ModelNotFoundError(
-            f"the hub knows no model {hub_id!r}{f' at {revision!r}' if revision else ''}; "
-            "check the spelling, and log in if it is private"
-        ) from error
-    # OSError: with the network closed the HTTP client's own connection errors come through.
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise _offline(hub_id) from error
 
 
-def _offline(hub_id: str) -> ModelOfflineError:
-    return ModelOfflineError(
-        f"{hub_id!r} is not in the hub cache and the hub cannot be reached; on a machine with network "
-        f"run: hf download {hub_id} (then copy the cache, or the folder, here), "
-        f"or use the bundled model {DEFAULT_MODEL!r}, which needs no network"
-    )
+def _known(manifest: Manifest, parts: tuple[str, ...]) -> str | None:
+    """The sha256 of verified weights, if that of each part is known."""
+    if not all(name in manifest.sha256s for name in parts):
+        return None
+    return combined_sha256({name: manifest.sha256s[name] for name in parts})

@@ -17,7 +17,8 @@ The tree::
     │   ├── ModelOfflineError         it would have to be fetched, and the network is closed
     │   ├── ModelCorruptError         its files are not what they should be
     │   ├── ModelUnsupportedError     it is a model, but not one that scores pairs here
-    │   └── ModelCheckError           it loads, and would score wrongly
+    │   ├── ModelCheckError           it loads, and would score wrongly
+    │   └── ParityError               a converted model is too far from what it was made of
     ├── BackendError                  the model ran and failed
     │   ├── NonFiniteScoreError       it put out NaN or infinity
     │   ├── OutOfMemoryError          there was no room even for one pair
@@ -58,6 +59,7 @@ __all__ = [
     "OverloadError",
     "PairError",
     "PairscoreError",
+    "ParityError",
     "ScaleError",
     "SettingError",
     "TextError",
@@ -166,8 +168,15 @@ class ModelCheckError(ModelError):
     """
 
     def __init__(self, message: str, *, check: str) -> None:
-        super().__init__(f"{message}; to use it all the same, skip the check {check!r}")
+        super().__init__(
+            f"{message}. To use it all the same, skip the check {check!r}: "
+            f'skip_checks=["{check}"], or --skip-check {check}'
+        )
         self.check = check
+
+
+class ParityError(ModelError):
+    """A converted model is further from the one that it was made of than a threshold allows."""
 
 
 class BackendError(PairscoreError, RuntimeError):

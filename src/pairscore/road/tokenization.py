@@ -6,6 +6,7 @@ loaded, so that the shared tokenizer is never changed again: any number of threa
 
 The one truncation policy: the query is protected and the document is cut.
 Only a query that would fill the whole pair alone is cut itself, and then the document gets up to half.
+A prompt stands before each query, is tokenized with it, and is never cut.
 A caller may set limits of its own below that, or refuse every cut that the model would need.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,15 @@ from pairscore.errors import (
     EmptyInputError,
     LimitError,
     ModelCorruptError,
-    ModelUnsupportedError,
     PairError,
+    SettingError,
     TextError,
     TooLongError,
 )
+from pairscore.road.template import Template
 from pairscore.values import Encoded, IntArray
 
-__all__ = ["Pair", "PairTokenizer", "Template", "check_pairs", "check_text"]
+__all__ = ["Pair", "PairTokenizer", "Template", "TextTokens", "check_pairs", "check_text"]
 
 Pair = tuple[str, str]
 
@@ -42,87 +45,75 @@ _HEAD_CHARS_PER_TOKEN = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """How a tokenizer joins two texts: special tokens before, between and behind them.
+class TextTokens:
+    """One text's own tokens, and where each one stands in it.
 
     Attributes:
-        before, between, behind: special token ids, shape (n,), int64.
-        before_types, between_types, behind_types: their segment ids.
-        query_type, document_type: the segment ids of the texts' own tokens.
+        ids: token ids, shape (num_tokens,), int64.
+        starts, ends: its characters are text[start:end], shape (num_tokens,), int64. Tokens that are parts of
+            one character have the same.
     """
 
-    before: IntArray
-    between: IntArray
-    behind: IntArray
-    before_types: IntArray
-    between_types: IntArray
-    behind_types: IntArray
-    query_type: int
-    document_type: int
-
-    @property
-    def num_special(self) -> int:
-        """How many tokens of a pair are not the texts' own."""
-        return len(self.before) + len(self.between) + len(self.behind)
-
-    @classmethod
-    def of(cls, probe: Encoding) -> Template:
-        """Read the template off one encoded pair of two non-empty texts."""
-        owners = probe.sequence_ids
-        first = [i for i, owner in enumerate(owners) if owner == 0]
-        second = [i for i, owner in enumerate(owners) if owner == 1]
-        if not first or not second or first[-1] > second[0]:
-            raise ModelUnsupportedError(
-                "the tokenizer does not put the query before the document; it cannot be used for pairs"
-            )
-        ids = np.asarray(probe.ids, dtype=np.int64)
-        types = np.asarray(probe.type_ids, dtype=np.int64)
-        before, between = slice(0, first[0]), slice(first[-1] + 1, second[0])
-        behind = slice(second[-1] + 1, None)
-        return cls(
-            before=ids[before],
-            between=ids[between],
-            behind=ids[behind],
-            before_types=types[before],
-            between_types=types[between],
-            behind_types=types[behind],
-            query_type=int(types[first[0]]),
-            document_type=int(types[second[0]]),
-        )
-
-    def assemble(self, query: IntArray, document: IntArray, *, truncated: bool) -> Encoded:
-        """Join two texts' own tokens to the pair that the model reads."""
-        ids = np.concatenate((self.before, query, self.between, document, self.behind))
-        types = np.concatenate(
-            (
-                self.before_types,
-                np.full(len(query), self.query_type, dtype=np.int64),
-                self.between_types,
-                np.full(len(document), self.document_type, dtype=np.int64),
-                self.behind_types,
-            )
-        )
-        return Encoded(ids=ids, type_ids=types, truncated=truncated)
+    ids: IntArray
+    starts: IntArray
+    ends: IntArray
 
 
 class PairTokenizer:
-    """Tokenizes pairs; read-only once made, so safe to share between threads."""
+    """Tokenizes pairs; read-only once made, so safe to share between threads.
 
-    def __init__(self, tokenizer: Tokenizer, *, max_length: int, config: RoadConfig) -> None:
+    Args:
+        tokenizer: from now on this object's own.
+        max_length: tokens of a pair that the model can read; the config's own limit may be lower.
+        config: limits and the side that is cut.
+        prompt: put before each query.
+        token_types: False gives every token the type 0.
+
+    Raises:
+        SettingError: the prompt fills half of a pair or more.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        max_length: int,
+        config: RoadConfig,
+        prompt: str = "",
+        token_types: bool = True,
+    ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
-        self._template = Template.of(tokenizer.encode("a", "b"))
+        template = Template.of(tokenizer.encode("a", "b"))
+        self._template = template if token_types else template.of_one_type()
         self._max_length = min(max_length, config.max_length or max_length)
         self._config = config
         self._room = self._max_length - self._template.num_special
+        self._prompt = prompt
+        # A space at the end becomes a part of the query's first word.
+        self._num_prompt_tokens = len(self._encode_whole(prompt.rstrip()))
+        if prompt and self._num_prompt_tokens > self._room // 2:
+            raise SettingError(
+                f"the prompt has {self._num_prompt_tokens} tokens; with a pair of {self._max_length} it may have "
+                f"{self._room // 2}: take a shorter prompt, or raise max_length"
+            )
 
     @classmethod
-    def from_file(cls, path: Path, *, max_length: int, config: RoadConfig) -> PairTokenizer:
+    def from_file(
+        cls,
+        path: Path,
+        *,
+        max_length: int,
+        config: RoadConfig,
+        prompt: str = "",
+        token_types: bool = True,
+    ) -> PairTokenizer:
         """Load a `tokenizer.json`.
 
         Raises:
             ModelCorruptError: the file is missing or is not a tokenizer.
+            SettingError: the prompt fills half of a pair or more.
         """
         if not path.is_file():
             raise ModelCorruptError(f"{path} is missing; copy the model's folder again")
@@ -133,12 +124,43 @@ class PairTokenizer:
             raise ModelCorruptError(
                 f"{path} is not a tokenizer file ({error}); copy the model's folder again"
             ) from error
-        return cls(tokenizer, max_length=max_length, config=config)
+        return cls(
+            tokenizer,
+            max_length=max_length,
+            config=config,
+            prompt=prompt,
+            token_types=token_types,
+        )
 
     @property
     def max_length(self) -> int:
         """Tokens of a pair, special tokens included."""
         return self._max_length
+
+    @property
+    def template(self) -> Template:
+        """How two texts are joined."""
+        return self._template
+
+    @property
+    def num_ids(self) -> int:
+        """How many token ids there are, added tokens included; they are 0, 1, 2 and so on."""
+        largest_added = max(self._tokenizer.get_added_tokens_decoder(), default=-1)
+        return max(int(self._tokenizer.get_vocab_size(with_added_tokens=True)), largest_added + 1)
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token; None if there is no such token."""
+        number: int | None = self._tokenizer.token_to_id(token)
+        return number
+
+    def prompted(self, query: str) -> str:
+        """A query as the model reads it, the prompt before it."""
+        return self._prompt + query
+
+    @property
+    def truncation_side(self) -> TruncationSide:
+        """The end of a document that is cut unless a request says otherwise."""
+        return self._config.truncation_side
 
     def encode(
         self, pairs: Sequence[Pair], *, truncation: Truncation = _AS_CONFIGURED
@@ -150,16 +172,24 @@ class PairTokenizer:
             TextError: a text holds a lone surrogate.
             TooLongError: a pair would have to be cut, and `truncation` is strict.
         """
-        tokens = self._encode_texts(pairs, truncation)
+        if self._prompt:
+            pairs = [(self.prompted(query), document) for query, document in pairs]
+        tokens = self.encode_texts((text for pair in pairs for text in pair), truncation=truncation)
         return [
             self._join(tokens[query], tokens[document], truncation=truncation, position=position)
             for position, (query, document) in enumerate(pairs)
         ]
 
-    def _encode_texts(self, pairs: Sequence[Pair], truncation: Truncation) -> dict[str, IntArray]:
-        distinct = list(dict.fromkeys(text for pair in pairs for text in pair))
-        for text in distinct:
-            check_text(text, max_chars=self._config.max_chars)
+    def encode_texts(
+        self, texts: Iterable[str], *, truncation: Truncation = _AS_CONFIGURED
+    ) -> dict[str, IntArray]:
+        """The own tokens of each distinct text, shape (num_tokens,), int64; of a long one as many as fit, or more.
+
+        Raises:
+            LimitError, TextError: as `encode`.
+        """
+        distinct = list(dict.fromkeys(texts))
+        self.check(distinct)
         side = truncation.side or self._config.truncation_side
         # Whoever refuses a cut wants to know how long the text is.
         cut = distinct if truncation.strict else [self._cut_by_chars(t, side) for t in distinct]
@@ -169,6 +199,38 @@ class PairTokenizer:
             if part is not text and len(tokens[index]) <= self._room:
                 tokens[index] = self._encode_whole(text)
         return dict(zip(distinct, tokens, strict=True))
+
+    def check(self, texts: Iterable[str]) -> None:
+        """Refuse texts that are too long or cannot be read.
+
+        Raises:
+            LimitError, TextError: as `encode`.
+        """
+        for text in texts:
+            check_text(text, max_chars=self._config.max_chars)
+
+    def with_offsets(self, texts: Sequence[str]) -> list[TextTokens]:
+        """The own tokens of texts, whole, with their characters; the texts were checked."""
+        return [
+            _with_offsets(encoding)
+            for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        ]
+
+    def room_beside(
+        self, query: IntArray, *, num_document_tokens: int, truncation: Truncation
+    ) -> tuple[IntArray, int]:
+        """The query, cut if it would fill a pair alone, and the tokens that it leaves to the document."""
+        room = self._room
+        if truncation.max_pair_tokens is not None:
+            room = min(room, truncation.max_pair_tokens - self._template.num_special)
+        if len(query) >= room:
+            query = query[: room - min(num_document_tokens, room // 2)]
+        return query, room - len(query)
+
+    def kept_query(self, query: IntArray, most: int | None, side: TruncationSide) -> IntArray:
+        """The query's tokens that are left when one end is cut; its prompt stays, and does not count."""
+        prompt = self._num_prompt_tokens
+        return np.concatenate((query[:prompt], _kept(query[prompt:], most, side)))
 
     def _encode_whole(self, text: str) -> IntArray:
         (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
@@ -183,6 +245,10 @@ class PairTokenizer:
         limit = _HEAD_CHARS_PER_TOKEN * (self._room + 1)
         if len(text) <= limit:
             return text
+        if side == "left" and self._prompt and text.startswith(self._prompt):
+            # Where it is a document that begins so, these tokens are cut with the others.
+            space = text.find(" ", max(len(text) - limit, len(self._prompt)))
+            return text if space < 0 else self._prompt + text[space:]
         if side == "left":
             space = text.find(" ", len(text) - limit)
             return text if space < 0 else text[space:]
@@ -194,12 +260,13 @@ class PairTokenizer:
     ) -> Encoded:
         side = truncation.side or self._config.truncation_side
         whole = len(query) + len(document)
-        query = _kept(query, truncation.max_query_tokens, side)
+        query = self.kept_query(query, truncation.max_query_tokens, side)
         document = _kept(document, truncation.max_document_tokens, side)
         length = len(query) + len(document)
-        room = self._room
-        if truncation.max_pair_tokens is not None:
-            room = min(room, truncation.max_pair_tokens - self._template.num_special)
+        fitted, left = self.room_beside(
+            query, num_document_tokens=len(document), truncation=truncation
+        )
+        room = len(fitted) + left
         if length <= room:
             return self._template.assemble(query, document, truncated=length < whole)
         if truncation.strict and room == self._room:
@@ -208,10 +275,14 @@ class PairTokenizer:
                 num_tokens=length + self._template.num_special,
                 max_tokens=self._max_length,
             )
-        if len(query) >= room:
-            query = query[: room - min(len(document), room // 2)]
-        document = _kept(document, room - len(query), side)
+        query, document = fitted, _kept(document, left, side)
         return self._template.assemble(query, document, truncated=True)
+
+
+def _with_offsets(encoding: Encoding) -> TextTokens:
+    # Through one flat iterator: numpy takes thirty times as long for a list of tuples.
+    offsets = np.fromiter(chain.from_iterable(encoding.offsets), np.int64, 2 * len(encoding))
+    return TextTokens(np.asarray(encoding.ids, dtype=np.int64), offsets[0::2], offsets[1::2])
 
 
 def _kept(tokens: IntArray, most: int | None, side: TruncationSide) -> IntArray:

@@ -2,7 +2,7 @@
 
 Both run in half precision in this process; a round asks each once. pairscore goes the whole road: threads
 tokenize window after window while others feed the GPU. Beside it stand the model alone and the tokenization
-alone, the distance to float32, and nDCG@10. Run it where torch and sentence-transformers are installed::
+alone, the distance to float32, and nDCG@10; `packs` in the record says whether rows ran without padding. Run it where torch and sentence-transformers are installed::
 
     python benchmarks/gpu.py --save gpu
     python benchmarks/gpu.py --only budgets
@@ -28,11 +28,8 @@ import machine
 import measuring
 from evaluate import mean_ndcg, spearman
 from pairscore.config import RoadConfig
-from pairscore.models.card import read_card
-from pairscore.models.resolve import ModelFiles
 from pairscore.road.planning import restore
-from pairscore.road.road import Road
-from pairscore.road.tokenization import PairTokenizer
+from pairscore.road.road import BackendOptions, Road, open_road
 from pairscore.values import Encoded, FloatArray, IntArray
 from peers.worker import versions
 from report import Target, finish, show_table, show_targets
@@ -99,21 +96,12 @@ class Subject:
 
     def road(self, *, dtype: str, budget: int) -> Road:
         """The road with torch at its end; closed by whoever opened it."""
-        from pairscore.road.backends.torch import TorchBackend
-
-        files = ModelFiles(
-            name=self.folder.name,
-            folder=self.folder,
-            weights=self.folder / "model.safetensors",
-            source="folder",
-            revision=None,
+        return open_road(
+            self.folder,
+            config=RoadConfig(budget=budget),
+            backend="torch",
+            options=BackendOptions(device=self.options.device, dtype=dtype),
         )
-        card, config = read_card(files), RoadConfig(budget=budget)
-        tokenizer = PairTokenizer.from_file(
-            self.folder / "tokenizer.json", max_length=card.max_length, config=config
-        )
-        backend = TorchBackend(self.folder, device=self.options.device, dtype=dtype)
-        return Road(files=files, card=card, tokenizer=tokenizer, backend=backend, config=config)
 
     def reference(self, *, dtype: str) -> Any:
         """sentence-transformers' own class on the same weights."""
@@ -241,6 +229,7 @@ def budgets(subject: Subject) -> list[dict[str, Any]]:
         for budget in _BUDGETS:
             with opened(subject, dtype=dtype, budget=budget) as road:
                 encoded = road.encode(subject.many)
+                packs = getattr(road.backend, "packs", False)
                 plan = road.plan(encoded)
                 entry = Entry(
                     f"{dtype}, {budget:,}", lambda r=road, e=encoded: model_alone(r, e, options)
@@ -250,6 +239,7 @@ def budgets(subject: Subject) -> list[dict[str, Any]]:
                 {
                     "dtype": dtype,
                     "budget": budget,
+                    "packs": packs,
                     "pairs_per_s": entry.rate(len(subject.many)),
                     "padded_over_real": plan.num_padded_tokens / plan.num_tokens,
                     "num_batches": len(plan.batches),

@@ -16,14 +16,24 @@ from pairscore.errors import SettingError
 __all__ = [
     "DEFAULT_BUDGET",
     "DEFAULT_MAX_CHARS",
+    "DEFAULT_MAX_WINDOWS",
     "MIN_PAIR_TOKENS",
+    "Aggregate",
+    "Chunking",
+    "LongDocuments",
     "RoadConfig",
+    "SettledConfig",
     "Truncation",
     "TruncationSide",
+    "chosen_chunking",
     "num_cores",
 ]
 
 TruncationSide: TypeAlias = Literal["right", "left"]
+LongDocuments: TypeAlias = Literal["truncate", "chunk"]
+"""What becomes of a document that is too long: it is cut, or read in windows."""
+Aggregate: TypeAlias = Literal["max", "mean", "softmax", "first"]
+"""How the logits of a document's windows become one."""
 
 _MEMBERSHIP: Final = Path("/proc/self/cgroup")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -36,6 +46,11 @@ MIN_PAIR_TOKENS = 8
 
 DEFAULT_MAX_CHARS = 2_000_000
 """Characters one text may have. A model reads a few thousand at most; the rest is only tokenized and cut."""
+
+DEFAULT_MAX_WINDOWS = 64
+"""Windows of one document: with those of a model of 512 tokens about 20,000 words of English."""
+
+_AGGREGATES: Final = ("max", "mean", "softmax", "first")
 
 
 def num_cores() -> int:
@@ -57,14 +72,15 @@ class RoadConfig:
 
     Attributes:
         max_length: tokens of a pair, special tokens included; None takes the model's own.
-        budget: padded tokens of a micro-batch (longest x count). A longer pair runs alone.
-        num_workers: threads that each run one micro-batch; None takes one for each core.
+        budget: padded tokens of a micro-batch (longest x count); None takes what the backend prefers. A longer
+            pair runs alone.
+        num_workers: threads that each run one micro-batch; None takes what the backend prefers.
         truncation_side: which end of the document is cut.
         max_chars: characters that one text may have.
     """
 
     max_length: int | None = None
-    budget: int = DEFAULT_BUDGET
+    budget: int | None = None
     num_workers: int | None = None
     truncation_side: TruncationSide = "right"
     max_chars: int = DEFAULT_MAX_CHARS
@@ -79,10 +95,33 @@ class RoadConfig:
                 f"truncation_side is {self.truncation_side!r}; it must be 'right' or 'left'"
             )
 
+    def settled(self, *, budget: int, num_workers: int | None) -> SettledConfig:
+        """With these where nothing was chosen; `num_workers` None is one for each core."""
+        return SettledConfig(
+            max_length=self.max_length,
+            budget=self.budget or budget,
+            num_workers=self.num_workers or num_workers or num_cores(),
+            truncation_side=self.truncation_side,
+            max_chars=self.max_chars,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettledConfig(RoadConfig):
+    """The settings of a road that was opened: nothing is left to the backend.
+
+    Attributes:
+        budget: as chosen, or as the backend prefers.
+        num_workers: likewise.
+    """
+
+    budget: int = DEFAULT_BUDGET
+    num_workers: int = 1
+
     @property
     def workers(self) -> int:
-        """The number of workers, resolved."""
-        return self.num_workers or num_cores()
+        """The number of workers."""
+        return self.num_workers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +156,76 @@ class Truncation:
         limits = (self.max_query_tokens, self.max_document_tokens, self.max_pair_tokens)
         own = self.side or side
         return own if not any(limits) else ":".join([own, *map(str, limits)])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunking:
+    """How documents that are too long are read in windows; `road.chunking` says how windows are laid.
+
+    Attributes:
+        window_tokens: tokens of the document in a window; None, and more than fits, is what fits beside the query.
+        overlap_tokens: tokens that a window shares with the one before it, at most; None takes an eighth of the
+            window, and never is it more than half.
+        aggregate: how the windows' logits become the document's: the highest (``max``), their average
+            (``mean``), their average weighted by their own softmax (``softmax``), or that of the first window,
+            which then alone is read (``first``).
+        max_windows: windows of one document; what is behind them is not read, and reported.
+    """
+
+    window_tokens: int | None = None
+    overlap_tokens: int | None = None
+    aggregate: Aggregate = "max"
+    max_windows: int = DEFAULT_MAX_WINDOWS
+
+    def __post_init__(self) -> None:
+        _at_least("window_tokens", self.window_tokens, MIN_PAIR_TOKENS)
+        _at_least("overlap_tokens", self.overlap_tokens, 0)
+        _at_least("max_windows", self.max_windows, 1)
+        if self.aggregate not in _AGGREGATES:
+            raise SettingError(
+                f"aggregate is {self.aggregate!r}; it must be one of {', '.join(_AGGREGATES)}"
+            )
+        if self.window_tokens is None or self.overlap_tokens is None:
+            return
+        if self.overlap_tokens > self.window_tokens // 2:
+            raise SettingError(
+                f"overlap_tokens is {self.overlap_tokens} of windows of {self.window_tokens} tokens; "
+                f"it must be at most half of them, {self.window_tokens // 2}"
+            )
+
+    @property
+    def limit(self) -> int:
+        """Windows of a document that are run at most."""
+        return 1 if self.aggregate == "first" else self.max_windows
+
+
+def chosen_chunking(
+    long_documents: LongDocuments | None,
+    chunking: Chunking | None,
+    *,
+    otherwise: LongDocuments = "truncate",
+) -> Chunking | None:
+    """How long documents are read in windows; None if they are cut.
+
+    Args:
+        long_documents: what was asked for; None is "chunk" where `chunking` is given.
+        chunking: how; None takes the defaults.
+        otherwise: what is done if neither is given.
+
+    Raises:
+        SettingError: they contradict each other, or there is no such choice.
+    """
+    if long_documents not in (None, "truncate", "chunk"):
+        raise SettingError(
+            f"long_documents is {long_documents!r}; it must be 'truncate' or 'chunk'"
+        )
+    if long_documents == "truncate" and chunking is not None:
+        raise SettingError(
+            "chunking is given, but long_documents is 'truncate'; make it 'chunk', or leave chunking out"
+        )
+    if chunking is None and (long_documents or otherwise) == "chunk":
+        return Chunking()
+    return chunking
 
 
 def _at_least(name: str, value: int | None, minimum: int) -> None:

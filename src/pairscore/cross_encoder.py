@@ -5,48 +5,47 @@ The vocabulary is sentence-transformers', so that changing the import is enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NotRequired, Self, TypeAlias, TypedDict, cast, overload
+from typing import Any, Self, cast, overload
 
 import numpy as np
 
-from pairscore.config import RoadConfig
+from pairscore.arguments import (
+    ActivationFn,
+    RankedDocument,
+    apply_function,
+    check_batch_size,
+    entry_of,
+    one_or_many,
+    progress_bar,
+    query_pairs,
+)
+from pairscore.config import Chunking, LongDocuments, RoadConfig, chosen_chunking
 from pairscore.errors import (
     ClosedError,
-    EmptyInputError,
-    NonFiniteScoreError,
-    PairError,
-    SettingError,
 )
 from pairscore.models.card import Card
 from pairscore.road import ranking
+from pairscore.road.ahead import each_ahead
 from pairscore.road.backends.base import Backend, BackendOptions, DType
+from pairscore.road.folding import WindowedRead, windowed_scores
+from pairscore.road.halving import Halving
 from pairscore.road.planning import restore
 from pairscore.road.road import BackendName, open_road
-from pairscore.road.tokenization import Pair, check_pairs
-from pairscore.values import Encoded, FloatArray, Hit, IntArray, Scores
+from pairscore.road.tokenization import Pair
+from pairscore.values import Encoded, FloatArray, IntArray, Scores
 
 __all__ = ["ActivationFn", "CrossEncoder", "RankedDocument", "query_pairs"]
-
-ActivationFn: TypeAlias = Callable[[FloatArray], Any]
-"""From logits, shape (num_pairs,), float32, to scores of the same shape."""
 
 # Pairs that are tokenized and sorted together: enough to find neighbours of like length,
 # few enough that a million pairs never lie in memory as tokens.
 _WINDOW = 8192
-
-
-class RankedDocument(TypedDict):
-    """One entry of a ranking, with sentence-transformers' keys."""
-
-    corpus_id: int
-    score: float
-    text: NotRequired[str]
+# Windows of documents that are; they are long.
+_MAX_WINDOWS = 2048
 
 
 class CrossEncoder:
@@ -62,10 +61,15 @@ class CrossEncoder:
         dtype: the numbers it computes in there: ``float32``, ``float16`` or ``bfloat16``; None takes float32
             on the CPU and float16 on a GPU.
         label: of a model with several labels the one that is scored: its log-odds against the others.
+        calibration: a file that `pairscore calibrate` made, which then gives the probabilities; None takes the
+            one beside the model, if there is one.
+        prompt: put before each first text: the name of one of the model's own prompts, or a text; None takes
+            the model's default, an empty text none.
         skip_checks: names of load-time checks that are not made.
         revision: branch, tag or commit on the hub.
         local_files_only: never touch the network.
-        num_workers: threads that each run one micro-batch; None takes one for each core.
+        num_workers: threads that each run one micro-batch; None takes what the backend prefers: one for each
+            core, or two for a GPU.
         activation_fn: replaces the model's own activation in `predict` and `rank`.
         backend: ``onnx``, ``torch``, ``fake`` (no weights, for tests), or a `Backend` of your own.
         config: everything else; `max_length` and `num_workers` given here win over it.
@@ -83,6 +87,8 @@ class CrossEncoder:
         device: str | None = None,
         dtype: DType | None = None,
         label: str | None = None,
+        calibration: str | Path | None = None,
+        prompt: str | None = None,
         skip_checks: Collection[str] = (),
         revision: str | None = None,
         local_files_only: bool = False,
@@ -103,13 +109,16 @@ class CrossEncoder:
             backend=backend,
             options=BackendOptions(device=device, dtype=dtype),
             label=label,
+            calibration=None if calibration is None else Path(calibration),
+            prompt=prompt,
             skip_checks=skip_checks,
             revision=revision,
             local_files_only=local_files_only,
         )
+        self._halving = Halving(self._road)
         self._activation_fn = activation_fn
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(
-            max_workers=settings.workers, thread_name_prefix="pairscore"
+            max_workers=self._road.config.workers, thread_name_prefix="pairscore"
         )
 
     @property
@@ -121,6 +130,11 @@ class CrossEncoder:
     def max_length(self) -> int:
         """Tokens of a pair, special tokens included."""
         return self._road.max_length
+
+    @property
+    def model_sha256(self) -> str:
+        """The sha256 of the weights; a large file takes seconds the first time."""
+        return self._road.model_sha256
 
     @property
     def backend_name(self) -> str:
@@ -138,6 +152,8 @@ class CrossEncoder:
         show_progress_bar: bool | None = None,
         *,
         apply_softmax: bool = False,
+        long_documents: LongDocuments | None = None,
+        chunking: Chunking | None = None,
     ) -> np.float32 | FloatArray: ...
 
     @overload
@@ -149,6 +165,8 @@ class CrossEncoder:
         show_progress_bar: bool | None = None,
         *,
         apply_softmax: bool = False,
+        long_documents: LongDocuments | None = None,
+        chunking: Chunking | None = None,
     ) -> FloatArray: ...
 
     def predict(
@@ -159,6 +177,8 @@ class CrossEncoder:
         show_progress_bar: bool | None = None,
         *,
         apply_softmax: bool = False,
+        long_documents: LongDocuments | None = None,
+        chunking: Chunking | None = None,
     ) -> FloatArray | np.float32:
         """Score pairs.
 
@@ -170,6 +190,9 @@ class CrossEncoder:
             show_progress_bar: draw a bar on standard error.
             apply_softmax: of a model with several labels, give the labels' probabilities; of one number a
                 pair there is nothing to share, and it changes nothing.
+            long_documents: ``truncate`` cuts a document that is too long, ``chunk`` reads it in windows; None
+                is "chunk" where `chunking` is given.
+            chunking: how windows are laid and become one score; None takes the defaults.
 
         Returns:
             float32 scores, shape (num_pairs,), in the order of the pairs; a scalar for one pair. A model with
@@ -179,8 +202,13 @@ class CrossEncoder:
             InputError: a pair cannot be scored; the message names it.
             BackendError: the model failed.
         """
-        one, checked = _one_or_many(pairs)
-        result = self._scores(checked, batch_size=batch_size, show_progress_bar=show_progress_bar)
+        one, checked = one_or_many(pairs)
+        result = self._scores(
+            checked,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            chunking=chosen_chunking(long_documents, chunking),
+        )
         if apply_softmax and self.card.labels:
             scores = ranking.softmax(result.logits)
         else:
@@ -193,14 +221,22 @@ class CrossEncoder:
         *,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
+        long_documents: LongDocuments | None = None,
+        chunking: Chunking | None = None,
     ) -> Scores:
         """Score pairs, and say everything about the scores: logits, probabilities, scale, truncation.
 
         The scores are those of the model's own activation, because only that one's scale is known.
-        Takes and raises what `predict` does; one pair gives arrays of length one.
+        Takes and raises what `predict` does; one pair gives arrays of length one. Long documents that are read
+        in windows have `windows` with the best window's characters.
         """
-        _, checked = _one_or_many(pairs)
-        return self._scores(checked, batch_size=batch_size, show_progress_bar=show_progress_bar)
+        _, checked = one_or_many(pairs)
+        return self._scores(
+            checked,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            chunking=chosen_chunking(long_documents, chunking),
+        )
 
     def rank(
         self,
@@ -212,6 +248,8 @@ class CrossEncoder:
         batch_size: int | None = None,
         activation_fn: ActivationFn | None = None,
         show_progress_bar: bool | None = None,
+        long_documents: LongDocuments | None = None,
+        chunking: Chunking | None = None,
     ) -> list[RankedDocument]:
         """Order documents by how well they answer a query, best first; ties keep the input's order.
 
@@ -223,16 +261,24 @@ class CrossEncoder:
             batch_size: as in `predict`.
             activation_fn: as in `predict`.
             show_progress_bar: as in `predict`.
+            long_documents: as in `predict`.
+            chunking: as in `predict`.
 
         Returns:
             Entries with `corpus_id` (position in `documents`), `score` (a Python float) and, if asked
-            for, `text`.
+            for, `text`. Of documents that are read in windows also `span`, the best window's characters as
+            (start, end), and `num_windows`.
         """
         ranking.check_one_number(self.card.name, self.card.labels)
         pairs = query_pairs(query, documents)
-        result = self._scores(pairs, batch_size=batch_size, show_progress_bar=show_progress_bar)
+        result = self._scores(
+            pairs,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            chunking=chosen_chunking(long_documents, chunking),
+        )
         return [
-            _entry(hit, pairs if return_documents else None)
+            entry_of(hit, pairs if return_documents else None, result.windows)
             for hit in ranking.hits(self._activated(result, activation_fn), top_k=top_k)
         ]
 
@@ -255,15 +301,25 @@ class CrossEncoder:
         self.close()
 
     def _scores(
-        self, pairs: list[Pair], *, batch_size: int | None, show_progress_bar: bool | None
+        self,
+        pairs: list[Pair],
+        *,
+        batch_size: int | None,
+        show_progress_bar: bool | None,
+        chunking: Chunking | None,
     ) -> Scores:
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
+        if chunking is not None:
+            with progress_bar(len(pairs), shown=bool(show_progress_bar)) as advance:
+                return self._scores_of_windows(
+                    pairs, chunking=chunking, max_pairs=batch_size, advance=advance
+                )
         logits: list[FloatArray] = []
         num_tokens: list[int] = []
         truncated: list[bool] = []
-        with _progress(len(pairs), shown=bool(show_progress_bar)) as advance:
-            for start in range(0, len(pairs), _WINDOW):
-                encoded = self._road.encode(pairs[start : start + _WINDOW])
+        with progress_bar(len(pairs), shown=bool(show_progress_bar)) as advance:
+            windows = [pairs[i : i + _WINDOW] for i in range(0, len(pairs), _WINDOW)]
+            for encoded in each_ahead(self._road.encode, windows, ahead=self._road.ahead):
                 logits.append(self._logits(encoded, max_pairs=batch_size, advance=advance))
                 num_tokens.extend(pair.num_tokens for pair in encoded)
                 truncated.extend(pair.truncated for pair in encoded)
@@ -272,6 +328,29 @@ class CrossEncoder:
             card=self.card,
             num_tokens=num_tokens,
             truncated=truncated,
+        )
+
+    def _scores_of_windows(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        chunking: Chunking,
+        max_pairs: int | None,
+        advance: Callable[[int], None],
+    ) -> Scores:
+        """Score pairs window by window; as many windows at once as are pairs without them."""
+        windower = self._road.windower(chunking=chunking)
+        logits: list[FloatArray] = []
+        done: list[WindowedRead] = []
+        for turn in windower.turns(pairs, max_windows=_MAX_WINDOWS):
+            windowed = windower.windows(turn)
+            encoded = [window for pair in windowed for window in pair.encoded]
+            logits.append(self._logits(encoded, max_pairs=max_pairs, advance=lambda _: None))
+            # The tokens are not needed any more, and may be many.
+            done += [pair.reading for pair in windowed]
+            advance(len(turn))
+        return windowed_scores(
+            np.concatenate(logits), done, card=self.card, aggregate=chunking.aggregate
         )
 
     def _logits(
@@ -283,7 +362,7 @@ class CrossEncoder:
             raise ClosedError("this CrossEncoder was closed; make a new one")
         batches = self._road.plan(encoded, max_pairs=max_pairs).batches
         running: dict[Future[FloatArray], IntArray] = {
-            pool.submit(self._road.run, encoded, batch): batch for batch in batches
+            pool.submit(self._halving.run, encoded, batch): batch for batch in batches
         }
         outputs: list[tuple[IntArray, FloatArray]] = []
         try:
@@ -300,73 +379,4 @@ class CrossEncoder:
         function = activation_fn or self._activation_fn
         if function is None:
             return result
-        return replace(result, scores=_apply(function, result.logits))
-
-
-def query_pairs(query: str, documents: Sequence[str]) -> list[Pair]:
-    """One query with each of many documents, checked.
-
-    Raises:
-        PairError: the query or a document is not a string.
-        EmptyInputError: there is no document.
-    """
-    if not isinstance(query, str):
-        raise PairError(f"the query is a {type(query).__name__}; it must be a string (str)")
-    if isinstance(documents, str | bytes) or not isinstance(documents, Iterable):
-        raise PairError(
-            f"documents is a {type(documents).__name__}; it must be a list of strings, "
-            "also for one document"
-        )
-    listed = list(documents)
-    if not listed:
-        raise EmptyInputError("there is no document to rank; give at least one")
-    return check_pairs([(query, document) for document in listed])
-
-
-def _one_or_many(pairs: Any) -> tuple[bool, list[Pair]]:
-    """Tell one pair (two strings) from a list of pairs, as sentence-transformers does."""
-    is_sequence = isinstance(pairs, Sequence) and not isinstance(pairs, str | bytes)
-    if is_sequence and len(pairs) > 0 and isinstance(pairs[0], str):
-        return True, check_pairs([tuple(pairs)])
-    return False, check_pairs(pairs)
-
-
-def _check_batch_size(batch_size: int | None) -> None:
-    if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
-        raise SettingError(f"batch_size is {batch_size!r}; it must be at least 1, or None")
-
-
-def _apply(function: ActivationFn, logits: FloatArray) -> FloatArray:
-    """Apply a caller's activation; torch's own Sigmoid and Identity are known by name, without torch."""
-    kind = type(function).__name__
-    if kind in ("Sigmoid", "Identity"):
-        return ranking.apply_activation(logits, "sigmoid" if kind == "Sigmoid" else "identity")
-    scores = np.asarray(function(logits.copy()), dtype=np.float32)
-    if scores.shape != logits.shape:
-        raise SettingError(
-            f"activation_fn gave shape {scores.shape} for {logits.shape} logits; it must keep the shape"
-        )
-    if not np.isfinite(scores).all():
-        raise NonFiniteScoreError("activation_fn gave a number that is not finite; use another one")
-    return scores
-
-
-def _entry(hit: Hit, pairs: list[Pair] | None) -> RankedDocument:
-    if pairs is None:
-        return {"corpus_id": hit.corpus_id, "score": hit.score}
-    return {"corpus_id": hit.corpus_id, "score": hit.score, "text": pairs[hit.corpus_id][1]}
-
-
-@contextmanager
-def _progress(num_pairs: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, or nothing; gives the function that moves it on."""
-    if not shown:
-        yield lambda _: None
-        return
-    # Here, because most calls draw nothing and rich costs more to import than they take.
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("pairs", total=num_pairs)
-        yield lambda count: progress.advance(task, count)
+        return replace(result, scores=apply_function(function, result.logits))

@@ -20,6 +20,7 @@ from pairscore.errors import (
     SettingError,
 )
 from pairscore.models.resolve import resolve
+from pairscore.road.backends.feeding import Sizes
 from pairscore.road.road import Road, open_road
 from pairscore.values import Batch
 
@@ -112,6 +113,7 @@ def _failing(error: BaseException) -> Any:
     backend = TorchBackend.__new__(TorchBackend)
     backend._device, backend._dtype = torch.device("cpu"), "float32"
     backend._model, backend._takes_types = model, True
+    backend._sizes, backend._kernel = Sizes(), None
     return backend
 
 
@@ -229,6 +231,54 @@ def test_a_gpu_is_taken_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> No
         _device("cuda:1")
     with pytest.raises(SettingError, match="'abacus', which torch does not know"):
         _device("abacus")
+
+
+def test_a_gpu_is_fed_in_large_pieces(monkeypatch: pytest.MonkeyPatch, road: Road) -> None:
+    """A core's micro-batch would leave it idle; and packing needs a GPU and half precision."""
+    import torch
+
+    from pairscore.road.backends.torch import _kernel, devices
+
+    monkeypatch.setattr(road._backend, "_device", torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+
+    assert road._backend.preferred.budget >= 10_000
+    assert road._backend.preferred.num_workers in (1, 2)
+    assert devices() == ("cpu", "cuda:0", "cuda:1")
+    assert _kernel(gpu, "float16") is not None
+    assert _kernel(gpu, "float32") is None
+    assert _kernel(cpu, "bfloat16") is None
+
+
+def test_the_fast_kernel_is_asked_for_what_the_exact_one_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a GPU only the call can be seen: bounds, longest row, scale and window are those of the rows."""
+    import torch
+    from torch.nn.attention import varlen
+
+    from pairscore.road.backends.packing import fast_kernel, packing_of
+
+    seen: list[Any] = []
+
+    def varlen_attn(query: Any, *given: Any, scale: Any, window_size: Any) -> Any:
+        seen.append((*given[2:], scale, window_size))
+        return query
+
+    monkeypatch.setattr(varlen, "varlen_attn", varlen_attn)
+    kernel = fast_kernel()
+    assert kernel is not None
+    packing = packing_of(_batch(20, 12, 5), device=torch.device("cpu"), kernel=kernel)
+    heads = (torch.zeros(37, 4, 8),) * 3
+    kernel(heads, packing, 0.5, None)
+    kernel(heads, packing, None, 8)
+
+    begins, ends, *rest = seen[0]
+    assert begins.tolist() == ends.tolist() == [0, 20, 32, 37]
+    assert begins.dtype == torch.int32
+    assert rest == [20, 20, 0.5, (-1, -1)]
+    assert seen[1][2:] == (20, 20, None, (8, 8))
 
 
 def test_a_folder_without_safetensors(tmp_path: Path) -> None:

@@ -271,6 +271,10 @@ class Scheduler:
             self.drop(ticket)
         return list(failed)
 
+    def shrink(self, budget: int) -> None:
+        """A micro-batch did not fit into memory: from now on none is larger than this many padded tokens."""
+        self._budget = min(self._budget, max(1, budget))
+
     def over(self, run: Run) -> None:
         """A micro-batch is no longer running."""
         self._runs.discard(run)

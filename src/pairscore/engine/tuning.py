@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -39,15 +39,23 @@ class Layout:
 
 
 def candidates(
-    *, num_cores: int, num_workers: int | None = None, budget: int | None = None
+    *,
+    num_cores: int,
+    num_workers: int | None = None,
+    budget: int | None = None,
+    preferred: Layout | None = None,
 ) -> tuple[Layout, ...]:
-    """The layouts worth measuring, the default one first; what is given is not varied."""
+    """The layouts worth measuring, the backend's own first; what is given is not varied."""
     # Half of the cores are the real ones where each runs two threads.
     workers = (
         (num_workers,) if num_workers else tuple(dict.fromkeys((num_cores, -(-num_cores // 2))))
     )
     budgets = (budget,) if budget else _BUDGETS
-    return tuple(Layout(*layout) for layout in itertools.product(workers, budgets))
+    layouts = [Layout(*layout) for layout in itertools.product(workers, budgets)]
+    if preferred is not None and preferred not in layouts:
+        # A GPU's: what suits a CPU's cores says nothing about it, but for how far it can be halved.
+        layouts = [replace(preferred, budget=preferred.budget // part) for part in (1, 2, 4)]
+    return tuple(layouts)
 
 
 def measure(road: Road, layouts: tuple[Layout, ...]) -> dict[Layout, float]:

@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
-from pairscore.config import RoadConfig, Truncation
+from pairscore.config import Chunking, RoadConfig, SettledConfig, Truncation
 from pairscore.errors import BackendError, NonFiniteScoreError, SettingError
+from pairscore.models.calibration import fitting
 from pairscore.models.card import Card, read_card
+from pairscore.models.prompts import choose_prompt
 from pairscore.models.resolve import ModelFiles, file_sha256, resolve
-from pairscore.road.backends.base import Backend
+from pairscore.road.backends.base import Backend, preferred_layout
 from pairscore.road.backends.opening import BackendName, BackendOptions, kind_of, open_backend
+from pairscore.road.checks import check, check_names
+from pairscore.road.chunking import Windower
 from pairscore.road.planning import Plan, plan
 from pairscore.road.ranking import against_rest
 from pairscore.road.tokenization import Pair, PairTokenizer
@@ -38,14 +43,35 @@ class Road:
         backend: Backend,
         config: RoadConfig,
         label: str | None = None,
+        prompt: str = "",
     ) -> None:
         self._files = files
         self._head = card
         self._label = label
+        self.prompt = prompt
         self.card = card if label is None else _one_label(card, label)
-        self.config = config
+        layout = preferred_layout(backend)
+        self.config: SettledConfig = config.settled(
+            budget=layout.budget, num_workers=layout.num_workers
+        )
+        self.ahead = layout.ahead
         self._tokenizer = tokenizer
         self._backend = backend
+
+    @property
+    def files(self) -> ModelFiles:
+        """Where the model's files are."""
+        return self._files
+
+    @property
+    def tokenizer(self) -> PairTokenizer:
+        """What makes token ids of pairs."""
+        return self._tokenizer
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the model."""
+        return self._backend
 
     @property
     def backend_name(self) -> str:
@@ -59,10 +85,11 @@ class Road:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Differs wherever the same two texts may get another logit: weights, tokenizer, backend."""
+        """Differs wherever the same two texts may get another logit: weights, tokenizer, backend, prompt."""
         tokenizer = file_sha256(self._files.folder / "tokenizer.json")
         label = "" if self._label is None else f":{self._label}"
-        return f"{self.model_sha256}:{tokenizer}:{self.backend_name}{label}"
+        prompt = f":{sha256(self.prompt.encode()).hexdigest()}" if self.prompt else ""
+        return f"{self.model_sha256}:{tokenizer}:{self.backend_name}{label}{prompt}"
 
     @property
     def max_length(self) -> int:
@@ -81,6 +108,10 @@ class Road:
         """
         return self._tokenizer.encode(pairs, truncation=truncation or Truncation())
 
+    def windower(self, *, chunking: Chunking, truncation: Truncation | None = None) -> Windower:
+        """What encodes the pairs of one call as windows, each of which is then an ordinary pair."""
+        return Windower(self._tokenizer, chunking=chunking, truncation=truncation or Truncation())
+
     def plan(self, encoded: Sequence[Encoded], *, max_pairs: int | None = None) -> Plan:
         """Pack tokenized pairs into micro-batches."""
         lengths = [pair.num_tokens for pair in encoded]
@@ -97,7 +128,7 @@ class Road:
             BackendError: the model failed, or answered with the wrong number of logits.
             NonFiniteScoreError: it put out NaN or infinity.
         """
-        batch = _pad([encoded[i] for i in positions], pad_id=self.card.pad_id)
+        batch = _pad([encoded[i] for i in positions], card=self.card)
         logits = self._backend.run(batch, num_threads=num_threads)
         labels = self._head.labels
         wanted = (len(positions), len(labels)) if labels else (len(positions),)
@@ -125,7 +156,12 @@ class Road:
 
         What decides a score, the maximum length and the truncation, stays as it was loaded.
         """
-        kept = replace(self.config, budget=config.budget, num_workers=config.num_workers)
+        kept = replace(
+            config,
+            max_length=self.config.max_length,
+            truncation_side=self.config.truncation_side,
+            max_chars=self.config.max_chars,
+        )
         return Road(
             files=self._files,
             card=self._head,
@@ -133,6 +169,7 @@ class Road:
             backend=self._backend,
             config=kept,
             label=self._label,
+            prompt=self.prompt,
         )
 
     def close(self) -> None:
@@ -147,6 +184,8 @@ def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
     backend: BackendName | Backend = "onnx",
     options: BackendOptions | None = None,
     label: str | None = None,
+    calibration: Path | None = None,
+    prompt: str | None = None,
     skip_checks: Collection[str] = (),
     revision: str | None = None,
     local_files_only: bool = False,
@@ -159,7 +198,10 @@ def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
         backend: what runs the model.
         options: on which device, and in which numbers.
         label: of a model with several: the one whose log-odds against the others are then the logit.
-        skip_checks: names of load-time checks that are not made.
+        calibration: a file that `pairscore calibrate` made; None takes the one beside the model, if any.
+        prompt: put before each query: the name of one of the model's own prompts, or a text; None takes the
+            model's default, an empty text none.
+        skip_checks: names of load-time checks that are not made; `checks.CHECKS` has them.
         revision: branch, tag or commit on the hub.
         local_files_only: never touch the network.
 
@@ -167,28 +209,66 @@ def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
         ModelError: the model cannot be found, fetched, verified or used.
         ModelCheckError: it would score wrongly.
         MissingExtraError: the backend's libraries are not installed.
-        SettingError: no backend has that name, or the model no such label.
+        SettingError: no backend or check has that name, or the model no such label or prompt.
     """
+    check_names(skip_checks)
     files = resolve(
         name_or_path,
         revision=revision,
         local_files_only=local_files_only,
         kind=kind_of(backend),
     )
-    card = read_card(files)
-    settings = config or RoadConfig()
-    tokenizer = PairTokenizer.from_file(
-        files.folder / "tokenizer.json", max_length=card.max_length, config=settings
+    card = _with_calibration(
+        read_card(files),
+        files,
+        path=calibration,
+        backend=backend,
+        label=label,
+        skip_checks=skip_checks,
     )
-    runner = open_backend(backend, files, card=card, options=options or BackendOptions())
-    return Road(
+    settings = config or RoadConfig()
+    chosen = choose_prompt(
+        prompt, prompts=card.prompts, default=card.default_prompt, model=card.name
+    )
+    tokenizer = PairTokenizer.from_file(
+        files.folder / "tokenizer.json",
+        max_length=card.max_length,
+        config=settings,
+        prompt=chosen,
+        token_types=card.token_types,
+    )
+    road = Road(
         files=files,
         card=card,
         tokenizer=tokenizer,
-        backend=runner,
+        backend=open_backend(backend, files, card=card, options=options or BackendOptions()),
         config=settings,
         label=label,
+        prompt=chosen,
     )
+    check(road, skip=skip_checks, own_backend=not isinstance(backend, str))
+    return road
+
+
+def _with_calibration(  # noqa: PLR0913 - what it must fit
+    card: Card,
+    files: ModelFiles,
+    *,
+    path: Path | None,
+    backend: BackendName | Backend,
+    label: str | None,
+    skip_checks: Collection[str],
+) -> Card:
+    """Logits are what is cached, so a calibration changes no fingerprint."""
+    calibration = fitting(
+        card.calibration,
+        path=path,
+        files=files,
+        backend=backend if isinstance(backend, str) else backend.name,
+        label=label,
+        skip_checks=skip_checks,
+    )
+    return replace(card, calibration=calibration)
 
 
 def _one_label(card: Card, label: str) -> Card:
@@ -199,13 +279,15 @@ def _one_label(card: Card, label: str) -> Card:
     return replace(card, labels=(), activation="sigmoid")
 
 
-def _pad(pairs: Sequence[Encoded], *, pad_id: int) -> Batch:
+def _pad(pairs: Sequence[Encoded], *, card: Card) -> Batch:
     longest = max(pair.num_tokens for pair in pairs)
-    ids = np.full((len(pairs), longest), pad_id, dtype=np.int64)
+    ids = np.full((len(pairs), longest), card.pad_id, dtype=np.int64)
     mask = np.zeros_like(ids)
     types = np.zeros_like(ids)
     for row, pair in enumerate(pairs):
-        ids[row, : pair.num_tokens] = pair.ids
-        types[row, : pair.num_tokens] = pair.type_ids
-        mask[row, : pair.num_tokens] = 1
+        left = longest - pair.num_tokens if card.pad_side == "left" else 0
+        place = slice(left, left + pair.num_tokens)
+        ids[row, place] = pair.ids
+        types[row, place] = pair.type_ids
+        mask[row, place] = 1
     return Batch(ids=ids, attention_mask=mask, type_ids=types)

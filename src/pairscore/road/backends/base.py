@@ -8,7 +8,15 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from pairscore.config import DEFAULT_BUDGET
 from pairscore.values import Batch, FloatArray
 
-__all__ = ["Backend", "BackendOptions", "DType", "Layout", "WithPreference", "one_column", "preferred_layout"]
+__all__ = [
+    "Backend",
+    "BackendOptions",
+    "DType",
+    "Layout",
+    "WithPreference",
+    "one_column",
+    "preferred_layout",
+]
 
 DType: TypeAlias = Literal["float32", "float16", "bfloat16"]
 
@@ -61,10 +69,12 @@ class Layout:
     Attributes:
         budget: padded tokens of a micro-batch (longest x count).
         num_workers: threads that each run one micro-batch; None is one for each core.
+        ahead: whether the CPU has time while it runs, so that the next pairs are best tokenized meanwhile.
     """
 
     budget: int = DEFAULT_BUDGET
     num_workers: int | None = None
+    ahead: bool = False
 
 
 @runtime_checkable

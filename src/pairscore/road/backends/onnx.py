@@ -56,7 +56,7 @@ _QUIET = 3
 _CPU: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
 # Large micro-batches keep a GPU busy; the second worker prepares one while the first one's runs.
-_ON_GPU: Final = Layout(budget=32_768, num_workers=2)
+_ON_GPU: Final = Layout(budget=32_768, num_workers=2, ahead=True)
 _NUMPY: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 

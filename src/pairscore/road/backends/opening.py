@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from pairscore.errors import MissingExtraError, SettingError
 from pairscore.models.card import Card
@@ -12,7 +12,8 @@ from pairscore.road.backends.fake import FakeBackend
 
 __all__ = ["BackendName", "BackendOptions", "kind_of", "open_backend"]
 
-BackendName: TypeAlias = Literal["onnx", "torch", "fake"]
+BackendName: TypeAlias = Literal["onnx", "torch", "openvino", "fake"]
+_KNOWN: Final = ", ".join(repr(name) for name in get_args(BackendName))
 
 
 def kind_of(backend: BackendName | Backend) -> WeightsKind:
@@ -28,26 +29,58 @@ def open_backend(
     Raises:
         ModelError: the weights cannot be used.
         MissingExtraError: the backend's libraries are not installed.
-        SettingError: no backend has that name.
+        SettingError: no backend has that name, or it has no such device or numbers.
     """
     if not isinstance(backend, str):
         return backend
     if backend == "fake":
         return FakeBackend(num_labels=len(card.labels))
     if backend == "onnx":
-        # Here, because a fake road should not pay for a runtime that it does not use.
-        from pairscore.road.backends.onnx import OnnxBackend
-
-        if options.device not in (None, "cpu"):
-            raise SettingError(
-                f"device is {options.device!r}; the onnx backend runs on 'cpu': use backend='torch'"
-            )
-        return OnnxBackend(files.weights)
+        return _onnx(files, options)
     if backend == "torch":
-        # Here, because torch and transformers take seconds to load and may not be installed.
-        try:
-            from pairscore.road.backends.torch import TorchBackend
-        except ImportError as error:
-            raise MissingExtraError(feature="the torch backend", extra="torch") from error
-        return TorchBackend(files.weights.parent, device=options.device, dtype=options.dtype)
-    raise SettingError(f"backend is {backend!r}; known are 'torch', 'onnx' and 'fake'")
+        return _torch(files, options)
+    if backend == "openvino":
+        return _openvino(files, options)
+    raise SettingError(f"backend is {backend!r}; known are {_KNOWN}")
+
+
+def _onnx(files: ModelFiles, options: BackendOptions) -> Backend:
+    # Here, because a fake road should not pay for a runtime that it does not use.
+    from pairscore.road.backends.feeding import sizes_of
+    from pairscore.road.backends.onnx import OnnxBackend
+
+    if options.dtype is not None:
+        raise SettingError(
+            f"dtype is {options.dtype!r}; the onnx backend computes in the numbers of its file: leave dtype out, "
+            "convert the model, or use backend='torch'"
+        )
+    return OnnxBackend(files.weights, device=options.device, sizes=sizes_of(files.folder))
+
+
+def _torch(files: ModelFiles, options: BackendOptions) -> Backend:
+    # Here, because torch and transformers take seconds to load and may not be installed.
+    try:
+        from pairscore.road.backends.torch import TorchBackend
+    except ImportError as error:
+        raise MissingExtraError(feature="the torch backend", extra="torch") from error
+    return TorchBackend(files.weights.parent, device=options.device, dtype=options.dtype)
+
+
+def _openvino(files: ModelFiles, options: BackendOptions) -> Backend:
+    # Here, because it may not be installed, and takes a second to load.
+    try:
+        from pairscore.road.backends.openvino import OpenVinoBackend, ir_beside
+    except ImportError as error:
+        raise MissingExtraError(feature="the openvino backend", extra="openvino") from error
+    from pairscore.road.backends.feeding import sizes_of
+
+    if options.device not in (None, "cpu"):
+        raise SettingError(
+            f"device is {options.device!r}; the openvino backend runs on 'cpu': use backend='onnx' or 'torch'"
+        )
+    if options.dtype not in (None, "float32"):
+        raise SettingError(
+            f"dtype is {options.dtype!r}; the openvino backend computes in float32: use backend='torch'"
+        )
+    weights = ir_beside(files.weights) or files.weights
+    return OpenVinoBackend(weights, sizes=sizes_of(files.folder))

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["embedding_tables"]
+__all__ = ["embedding_tables", "fields", "varints"]
 
 Table: TypeAlias = npt.NDArray[Any]
 
@@ -52,10 +52,10 @@ def embedding_tables(weights: Path) -> dict[str, Table]:
 
 
 def _tables(model: memoryview) -> Iterator[tuple[str, Table]]:
-    graph = next((value for number, value in _fields(model) if number == _MODEL_GRAPH), None)
+    graph = next((value for number, value in fields(model) if number == _MODEL_GRAPH), None)
     if not isinstance(graph, memoryview):
         return
-    parts = [(number, value) for number, value in _fields(graph) if isinstance(value, memoryview)]
+    parts = [(number, value) for number, value in fields(graph) if isinstance(value, memoryview)]
     looked_up = {
         name for number, value in parts if number == _GRAPH_NODE for name in _gathered(value)
     }
@@ -70,7 +70,7 @@ def _gathered(node: memoryview) -> list[str]:
     """The first input of a `Gather`: what it looks rows up in."""
     inputs: list[str] = []
     kind = ""
-    for number, value in _fields(node):
+    for number, value in fields(node):
         if number == _NODE_INPUT and isinstance(value, memoryview):
             inputs.append(bytes(value).decode())
         elif number == _NODE_TYPE and isinstance(value, memoryview):
@@ -81,10 +81,10 @@ def _gathered(node: memoryview) -> list[str]:
 def _tensor(tensor: memoryview) -> tuple[str, Table | None]:
     dims: list[int] = []
     name, kind, raw = "", 0, None
-    for number, value in _fields(tensor):
+    for number, value in fields(tensor):
         if number == _TENSOR_DIMS:
             # Packed or not: writers differ.
-            dims += [value] if isinstance(value, int) else list(_varints(value))
+            dims += [value] if isinstance(value, int) else list(varints(value))
         elif number == _TENSOR_TYPE and isinstance(value, int):
             kind = value
         elif number == _TENSOR_NAME and isinstance(value, memoryview):
@@ -96,7 +96,7 @@ def _tensor(tensor: memoryview) -> tuple[str, Table | None]:
     return name, np.frombuffer(raw, dtype=_TYPES[kind]).reshape(dims)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Each field of a message: its number, and its number or its bytes."""
     position = 0
     while position < len(message):
@@ -128,7 +128,8 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _varints(packed: memoryview) -> Iterator[int]:
+def varints(packed: memoryview) -> Iterator[int]:
+    """The numbers of a packed field, one behind the other."""
     position = 0
     while position < len(packed):
         value, position = _varint(packed, position)

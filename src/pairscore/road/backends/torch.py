@@ -2,14 +2,15 @@
 
 Any encoder that transformers knows for sequence classification runs here, from safetensors and never from
 code that came with the weights. In half precision the head's last product is done in float32 all the same:
-a bfloat16 logit near 10 moves in steps of 0.06, and pairs that differ would tie.
+a bfloat16 logit near 10 moves in steps of 0.06, and pairs that differ would tie. On a GPU in half precision
+rows of different lengths run without padding where torch and the model allow it: see `packing.py`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,13 +28,15 @@ from pairscore.errors import (
     OutOfMemoryError,
     SettingError,
 )
-from pairscore.road.backends.base import DType, one_column
+from pairscore.road.backends import packing
+from pairscore.road.backends.base import DType, Layout, one_column
+from pairscore.road.backends.feeding import Sizes, check_ids
 from pairscore.values import Batch, FloatArray, IntArray
 
-__all__ = ["WEIGHTS", "TorchBackend"]
+__all__ = ["WEIGHTS", "TorchBackend", "devices"]
 
-WEIGHTS: Final = "model.safetensors"
-"""The file that a model's folder must hold."""
+WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
+"""The files of which a model's folder must hold one: the weights, or the index of their parts."""
 
 _DTYPES: Final = {
     "float32": torch.float32,
@@ -44,15 +47,21 @@ _DTYPES: Final = {
 _FAILURES = (RuntimeError, IndexError, MemoryError)
 # The CPU's allocator has no error class of its own.
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
+# Large micro-batches keep a GPU busy; the second worker prepares one while the first one's runs.
+_ON_GPU: Final = Layout(budget=32_768, num_workers=2, ahead=True)
+# Of a logit: what packing may change, which is the order of sums. Rows that saw each other differ by far more.
+_NEAR: Final = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.2}
 
 
 class TorchBackend:
     """Runs the safetensors of a model's folder.
 
     Args:
-        folder: holds `config.json` and `model.safetensors`.
+        folder: holds `config.json` and `model.safetensors`, or its parts and their index.
         device: as torch names it, such as ``cuda:1``; None takes the GPU if torch sees one, else the CPU.
         dtype: of weights and activations; None takes float32 on the CPU and float16 elsewhere.
+        pack: run rows without padding where the model allows it; None does so on a GPU in half precision,
+            True everywhere: without torch's kernel one row after the other, which is exact and slow.
 
     Raises:
         ModelUnsupportedError: no safetensors, or no model for sequence classification.
@@ -61,24 +70,47 @@ class TorchBackend:
     """
 
     def __init__(
-        self, folder: Path, *, device: str | None = None, dtype: DType | None = None
+        self,
+        folder: Path,
+        *,
+        device: str | None = None,
+        dtype: DType | None = None,
+        pack: bool | None = None,
     ) -> None:
         self._device = _device(device)
         on_cpu = self._device.type == "cpu"
         self._dtype: DType = dtype or ("float32" if on_cpu else "float16")
         self._model: Any = _load(folder, _DTYPES[self._dtype], self._device)
         self._takes_types = _takes_types(self._model)
+        self._sizes = Sizes(num_ids=self._model.get_input_embeddings().num_embeddings)
+        self._kernel: packing.Kernel | None = None
+        self._pack(_kernel(self._device, self._dtype) if pack is None else _any_kernel(pack=pack))
 
     @property
     def name(self) -> str:
         """``torch``; in half precision the type's name behind it, because the logits are other ones."""
         return "torch" if self._dtype == "float32" else f"torch-{self._dtype}"
 
+    @property
+    def preferred(self) -> Layout:
+        """A worker for each core with small micro-batches; large ones for a GPU."""
+        return Layout() if self._device.type == "cpu" else _ON_GPU
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows of different lengths run without padding."""
+        return self._kernel is not None
+
     def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
-        """The logits of one micro-batch, shape (num_pairs,), float32; threads count on the CPU only."""
+        """The logits of one micro-batch, shape (num_pairs,) or (num_pairs, num_labels), float32.
+
+        Threads count on the CPU only.
+        """
         model = self._model
         if model is None:
             raise ClosedError("this model was closed; make a new CrossEncoder")
+        # On a GPU torch would find out too late: after it no run on that GPU works in this process.
+        check_ids(batch, self._sizes)
         shape = f"a micro-batch of {batch.num_pairs} x {batch.ids.shape[1]} tokens"
         try:
             return self._logits(model, batch, num_threads)
@@ -96,11 +128,35 @@ class TorchBackend:
         self._model = None
 
     def _logits(self, model: Any, batch: Batch, num_threads: int) -> FloatArray:
-        with torch.inference_mode(), _threads(num_threads, self._device):
-            logits = model(**self._inputs(batch)).logits
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            stack.enter_context(_threads(num_threads, self._device))
+            inputs = self._inputs(batch)
+            if self._kernel is not None and "attention_mask" in inputs:
+                where = packing.packing_of(batch, device=self._device, kernel=self._kernel)
+                stack.enter_context(packing.packed(where))
+                inputs = packing.inputs_of(model, inputs)
+            logits = model(**inputs).logits
             # The copy of a few floats is what waits for the device.
             columns = logits.reshape(batch.num_pairs, -1).float().cpu()
         return one_column(np.asarray(columns.numpy(), dtype=np.float32))
+
+    def _pack(self, kernel: packing.Kernel | None) -> None:
+        """Pack from now on, if the model can and gives the same logits for it."""
+        if kernel is None or not packing.has_packable_layers(self._model):
+            return
+        batch = _uneven(self._model.config, num_ids=self._sizes.num_ids or 1)
+        padded = self._logits(self._model, batch, 1)
+        packing.make_packable(self._model)
+        self._kernel = kernel
+        try:
+            gap = np.abs(self._logits(self._model, batch, 1) - padded).max()
+        # Whatever the kernel does not take: a size of head, a kind of GPU.
+        except _FAILURES:
+            gap = np.inf
+        # Not a number is not near.
+        if not gap <= _NEAR[self._dtype] * max(1.0, float(np.abs(padded).max())):
+            self._kernel = None
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         inputs = {"input_ids": self._on_device(batch.ids)}
@@ -113,6 +169,27 @@ class TorchBackend:
 
     def _on_device(self, array: IntArray) -> Any:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device, non_blocking=True)
+
+
+def devices() -> tuple[str, ...]:
+    """Where the installed torch can run a model: ``cpu``, and the GPUs that it sees."""
+    return ("cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count())))
+
+
+def _kernel(device: Any, dtype: DType) -> packing.Kernel | None:
+    """What attends without padding by itself: on a GPU, and in half precision, which the kernel wants."""
+    return packing.fast_kernel() if device.type == "cuda" and dtype != "float32" else None
+
+
+def _any_kernel(*, pack: bool) -> packing.Kernel | None:
+    return packing.row_by_row if pack else None
+
+
+def _uneven(config: Any, *, num_ids: int) -> Batch:
+    """Two rows of different lengths, to try packing on."""
+    mask = np.array([[1] * 7, [1] * 3 + [0] * 4], dtype=np.int64)
+    ids = np.where(mask == 1, np.arange(14).reshape(2, 7) * 5 % num_ids, config.pad_token_id or 0)
+    return Batch(ids=ids, attention_mask=mask, type_ids=np.zeros_like(ids))
 
 
 def _device(name: str | None) -> Any:
@@ -133,9 +210,10 @@ def _device(name: str | None) -> Any:
 
 
 def _load(folder: Path, dtype: Any, device: Any) -> Any:
-    if not (folder / WEIGHTS).is_file():
+    found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
         raise ModelUnsupportedError(
-            f"{folder} holds no {WEIGHTS}, which the torch backend runs; use backend='onnx', "
+            f"{folder} holds no {WEIGHTS[0]}, which the torch backend runs; use backend='onnx', "
             "or download the model's safetensors"
         )
     try:
@@ -150,7 +228,7 @@ def _load(folder: Path, dtype: Any, device: Any) -> Any:
             )
     except (OSError, SafetensorError) as error:
         raise ModelCorruptError(
-            f"{folder / WEIGHTS} cannot be read ({error}); copy or download the model again"
+            f"{found} cannot be read ({error}); copy or download the model again"
         ) from error
     except (ValueError, KeyError, RuntimeError) as error:
         raise ModelUnsupportedError(
@@ -160,7 +238,7 @@ def _load(folder: Path, dtype: Any, device: Any) -> Any:
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelUnsupportedError(
-            f"{folder / WEIGHTS} lacks {len(missing)} weights of a model for sequence classification, "
+            f"{found} lacks {len(missing)} weights of a model for sequence classification, "
             f"such as {missing[0]}: use a cross-encoder's folder"
         )
     _keep_head_exact(model)
@@ -168,11 +246,14 @@ def _load(folder: Path, dtype: Any, device: Any) -> Any:
 
 
 def _keep_head_exact(model: Any) -> None:
-    """Let the product that puts out the logit read and write float32; it is one dot product a pair."""
+    """Let the product that puts out the logits read and write float32; it is a few dot products a pair.
+
+    Whatever it is called, `classifier`, `out_proj` or `score`: it is the last one with an output for each label.
+    """
     heads = [
         module
         for module in model.modules()
-        if isinstance(module, torch.nn.Linear) and module.out_features == 1
+        if isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
     ]
     for head in heads[-1:]:
         head.float().register_forward_pre_hook(lambda _, given: (given[0].float(), *given[1:]))

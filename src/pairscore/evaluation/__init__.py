@@ -1,0 +1,1 @@
+"""Measuring and fitting on labelled pairs; its libraries come with the extra `evaluate`."""

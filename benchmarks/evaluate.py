@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ import numpy.typing as npt
 
 import machine
 import measuring
+from pairscore.evaluation.measures import CUT, ndcg, spearman
 from report import Target, finish, show_table, show_targets
 from texts import DATA, ROOT, Collection, load_pairs, read_collection
 from workers import WORK, PeerError, Worker, write_pairs
@@ -42,7 +42,6 @@ BERLIN = (
 """The pairs of the model's card. Its versions differ in one word of the first, so both are scored."""
 PUBLISHED = (9.218911, 9.218911, -4.0780287)
 
-_CUT = 10
 _INVARIANCE_PAIRS = 200
 _FLOAT_BATCH = 8
 _BERLIN_TOLERANCE, _MEAN_TOLERANCE, _SPEARMAN, _NDCG = 0.20, 0.14, 0.999, 0.722
@@ -96,35 +95,6 @@ class Evaluation:
 
 
 # ---------------------------------------------------------------------------------------- measures
-
-
-def spearman(first: Floats, second: Floats) -> float:
-    """The correlation of two orders; equal values share their mean rank."""
-    return float(np.corrcoef(ranks(first), ranks(second))[0, 1])
-
-
-def ranks(values: Floats) -> Floats:
-    """The rank of each value, from 0; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    means: Floats = (ends - counts + ends - 1) / 2.0
-    return means[inverse]
-
-
-def ndcg(ordered: Sequence[int], judged: Sequence[int], *, cut: int = _CUT) -> float:
-    """As trec_eval has it: the grade is the gain, and the ideal knows every judged document.
-
-    Args:
-        ordered: grades of the ranked documents, best rank first; 0 for the unjudged.
-        judged: grades of all judged documents of the query, ranked or not.
-        cut: ranks that count.
-    """
-    ideal = _dcg(sorted(judged, reverse=True)[:cut])
-    return _dcg(ordered[:cut]) / ideal if ideal else 0.0
-
-
-def _dcg(grades: Sequence[int]) -> float:
-    return sum(max(grade, 0) / math.log2(rank + 2) for rank, grade in enumerate(grades))
 
 
 def mean_ndcg(collection: Collection, scores: Floats) -> float:
@@ -232,7 +202,7 @@ def ranking(evaluation: Evaluation, collection: Collection, key: str) -> float:
     rows = [[name, "-" if value is None else f"{value:.4f}"] for name, value in found.items()]
     num_queries = len({pair.query_id for pair in collection.pairs})
     title = f"{collection.name}: {len(texts)} pairs of {num_queries} queries reranked"
-    show_table(title, ("order", f"nDCG@{_CUT}"), rows)
+    show_table(title, ("order", f"nDCG@{CUT}"), rows)
     evaluation.found[key] = {
         "num_pairs": len(texts),
         "num_queries": num_queries,

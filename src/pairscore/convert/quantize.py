@@ -8,15 +8,34 @@ the same sums.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from bundled.source import Array
+__all__ = [
+    "FULL_RANGE",
+    "REDUCED_RANGE",
+    "Array",
+    "ByteTable",
+    "Int8Table",
+    "Int8Weight",
+    "Weights",
+    "byte_table",
+    "int8_table",
+    "int8_weight",
+    "is_on_byte_grid",
+]
 
-__all__ = ["WEIGHT_MAX", "ByteTable", "Int8Weight", "byte_table", "int8_weight"]
+Array: TypeAlias = npt.NDArray[np.float32]
+Weights: TypeAlias = dict[str, Array]
 
-WEIGHT_MAX = 63
+REDUCED_RANGE: Final = 63
+FULL_RANGE: Final = 127
+_TABLE_RANGE: Final = 127
+_TINY: Final = 1e-12
+# Of a byte's step: what float32's own rounding leaves between a table and its bytes.
+_GRID_TOLERANCE: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +66,38 @@ class ByteTable:
     zero_point: npt.NDArray[np.uint8]
 
 
-def int8_weight(weight: Array) -> Int8Weight:
+@dataclass(frozen=True, slots=True)
+class Int8Table:
+    """An embedding table of bytes with one scale for each row: value = byte * scale.
+
+    Attributes:
+        values: shape (rows, width), int8.
+        scales: shape (rows, 1), float32.
+    """
+
+    values: npt.NDArray[np.int8]
+    scales: Array
+
+
+def int8_weight(weight: Array, *, reach: int = REDUCED_RANGE) -> Int8Weight:
     """Quantize a weight of shape (out, in), symmetric, one scale for each output channel.
 
     A channel's scale is that of its largest weight. But a channel of weights that lie on a coarser grid
     already (a source that was quantized) and fits into the range keeps that grid, and loses nothing.
     Clipping rare large weights for finer steps lowers the error of the weights and raises that of the
     scores (`docs/experiments.md`).
+
+    Args:
+        weight: float32, shape (out, in).
+        reach: the largest magnitude of a byte.
     """
     columns = weight.T.astype(np.float64)
-    largest = np.maximum(np.abs(columns).max(axis=0), 1e-12)
-    step = _step(columns)
-    candidates = [largest / WEIGHT_MAX, np.full_like(largest, step)]
-    errors = np.stack([_squared_error(columns, scales) for scales in candidates])
+    largest = np.maximum(np.abs(columns).max(axis=0), _TINY)
+    candidates = [largest / reach, np.full_like(largest, _step(columns))]
+    errors = np.stack([_squared_error(columns, scales, reach) for scales in candidates])
     best = np.take_along_axis(np.stack(candidates), errors.argmin(axis=0)[None], axis=0)[0]
     return Int8Weight(
-        values=_rounded(columns, best).astype(np.int8), scales=best.astype(np.float32)
+        values=_rounded(columns, best, reach).astype(np.int8), scales=best.astype(np.float32)
     )
 
 
@@ -72,7 +107,8 @@ def byte_table(table: Array) -> ByteTable:
     A table that was made of such bytes before comes back exactly.
     """
     low, high = min(0.0, float(table.min())), max(0.0, float(table.max()))
-    scale = (high - low) / 255
+    # A table of zeros has no range; any step keeps it.
+    scale = (high - low) / 255 or 1.0
     zero_point = round(-low / scale)
     values = np.clip(np.round(table / scale) + zero_point, 0, 255).astype(np.uint8)
     return ByteTable(
@@ -82,6 +118,19 @@ def byte_table(table: Array) -> ByteTable:
     )
 
 
+def is_on_byte_grid(table: Array, quantized: ByteTable) -> bool:
+    """Whether a table was made of such bytes, so that one scale for all of it loses nothing."""
+    restored = (quantized.values.astype(np.float32) - quantized.zero_point) * quantized.scale
+    return bool(np.abs(restored - table).max() <= quantized.scale * _GRID_TOLERANCE)
+
+
+def int8_table(table: Array) -> Int8Table:
+    """Quantize an embedding table symmetrically, one scale for each row: one odd token harms no other."""
+    largest = np.maximum(np.abs(table).max(axis=1, keepdims=True), _TINY)
+    scales = (largest / _TABLE_RANGE).astype(np.float32)
+    return Int8Table(values=np.round(table / scales).astype(np.int8), scales=scales)
+
+
 def _step(columns: npt.NDArray[np.float64]) -> float:
     """The smallest weight that is not zero: the step of a grid, if there is one."""
     sizes = np.abs(columns[columns != 0])
@@ -89,15 +138,14 @@ def _step(columns: npt.NDArray[np.float64]) -> float:
 
 
 def _rounded(
-    columns: npt.NDArray[np.float64], scales: npt.NDArray[np.float64]
+    columns: npt.NDArray[np.float64], scales: npt.NDArray[np.float64], reach: int
 ) -> npt.NDArray[np.float64]:
-    return np.clip(np.round(columns / scales), -WEIGHT_MAX, WEIGHT_MAX)
+    return np.clip(np.round(columns / scales), -reach, reach)
 
 
 def _squared_error(
-    columns: npt.NDArray[np.float64], scales: npt.NDArray[np.float64]
+    columns: npt.NDArray[np.float64], scales: npt.NDArray[np.float64], reach: int
 ) -> npt.NDArray[np.float64]:
-    error: npt.NDArray[np.float64] = ((_rounded(columns, scales) * scales - columns) ** 2).sum(
-        axis=0
-    )
+    restored = _rounded(columns, scales, reach) * scales
+    error: npt.NDArray[np.float64] = ((restored - columns) ** 2).sum(axis=0)
     return error

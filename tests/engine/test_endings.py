@@ -123,6 +123,21 @@ def test_out_of_memory_splits_down_to_one_pair(run, engine_of, witness) -> None:
     assert witness.outcomes == ["ok", "ok"]
 
 
+def test_out_of_memory_is_remembered(run, engine_of, witness) -> None:
+    """The next request of the kind is not tried at the size that failed."""
+
+    async def main() -> None:
+        backend = FakeBackend()
+        async with engine_of(backend, observer=witness) as engine:
+            backend.max_tokens = 12
+            await engine.score(PAIRS)
+            splits = witness.num_splits
+            await engine.score([(a, f"{b} again") for a, b in PAIRS])
+            assert witness.num_splits == splits
+
+    run(main())
+
+
 @pytest.mark.parametrize("raised", [None, MemoryError("bad")])
 def test_out_of_memory_on_one_pair(run, engine_of, raised: MemoryError | None) -> None:
     """What does not fit alone is an error for those who wanted it, and for nobody else."""

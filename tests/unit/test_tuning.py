@@ -106,3 +106,15 @@ def test_a_folder_that_cannot_be_written(
 
     assert _tuned(tmp_path).budget == 1024
     assert "could not be kept" in caplog.text
+
+
+def test_a_backend_with_another_taste_is_varied_around_it() -> None:
+    """A GPU's large budget is halved; a CPU's are not tried on it, and what is given stays."""
+    taste = Layout(num_workers=2, budget=32768)
+
+    assert candidates(num_cores=16, preferred=taste) == (
+        taste,
+        Layout(num_workers=2, budget=16384),
+        Layout(num_workers=2, budget=8192),
+    )
+    assert candidates(num_cores=16, num_workers=1, budget=300, preferred=taste) == (Layout(1, 300),)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -51,11 +51,11 @@ def candidates(
         (num_workers,) if num_workers else tuple(dict.fromkeys((num_cores, -(-num_cores // 2))))
     )
     budgets = (budget,) if budget else _BUDGETS
-    layouts = [Layout(*layout) for layout in itertools.product(workers, budgets)]
-    if preferred is not None and preferred not in layouts:
-        # A GPU's: what suits a CPU's cores says nothing about it, but for how far it can be halved.
-        layouts = [replace(preferred, budget=preferred.budget // part) for part in (1, 2, 4)]
-    return tuple(layouts)
+    if preferred is not None and preferred.budget not in _BUDGETS and budget is None:
+        # A GPU's: what suits a CPU's cores says nothing about it.
+        workers = (num_workers or preferred.num_workers,)
+        budgets = tuple(preferred.budget // part for part in (1, 2, 4))
+    return tuple(Layout(*layout) for layout in itertools.product(workers, budgets))
 
 
 def measure(road: Road, layouts: tuple[Layout, ...]) -> dict[Layout, float]:

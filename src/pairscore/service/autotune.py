@@ -30,8 +30,12 @@ def tuned(road: Road, settings: ServiceSettings) -> Road:
 
     Takes some seconds the first time on a machine; a result that cannot be kept is used all the same.
     """
-    budget = None if settings.source("budget") == "default" else settings.budget
-    layouts = candidates(num_cores=num_cores(), num_workers=settings.num_workers, budget=budget)
+    layouts = candidates(
+        num_cores=num_cores(),
+        num_workers=settings.num_workers,
+        budget=settings.budget,
+        preferred=Layout(num_workers=road.config.workers, budget=road.config.budget),
+    )
     path = settings.cache_folder / _FOLDER / f"{_fingerprint(road, layouts)}.json"
     chosen = _kept(path, layouts)
     if chosen is None:
@@ -49,6 +53,7 @@ def _fingerprint(road: Road, layouts: tuple[Layout, ...]) -> str:
     """Changes with everything that the result depends on."""
     facts = [
         road.model_sha256,
+        road.backend_name,
         _cpu(),
         metadata.version("onnxruntime"),
         [asdict(layout) for layout in layouts],

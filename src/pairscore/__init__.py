@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pairscore.config import Chunking as Chunking
     from pairscore.config import RoadConfig as RoadConfig
     from pairscore.cross_encoder import CrossEncoder as CrossEncoder
     from pairscore.cross_encoder import RankedDocument as RankedDocument
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from pairscore.models.catalog import list_models as list_models
     from pairscore.values import Hit as Hit
     from pairscore.values import Scores as Scores
+    from pairscore.values import Threshold as Threshold
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "CatalogEntry": "pairscore.models.catalog",
+    "Chunking": "pairscore.config",
     "CrossEncoder": "pairscore.cross_encoder",
     "Hit": "pairscore.values",
     "InputError": "pairscore.errors",
@@ -37,11 +40,13 @@ _HOMES = {
     "RankedDocument": "pairscore.cross_encoder",
     "RoadConfig": "pairscore.config",
     "Scores": "pairscore.values",
+    "Threshold": "pairscore.values",
     "list_models": "pairscore.models.catalog",
 }
 
 __all__ = [
     "CatalogEntry",
+    "Chunking",
     "CrossEncoder",
     "Hit",
     "InputError",
@@ -52,6 +57,7 @@ __all__ = [
     "RankedDocument",
     "RoadConfig",
     "Scores",
+    "Threshold",
     "__version__",
     "list_models",
 ]

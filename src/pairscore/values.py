@@ -55,7 +55,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One micro-batch as a backend gets it: padded on the right to its longest row.
+    """One micro-batch as a backend gets it: padded to its longest row, on the right or, as a decoder may ask, on the left.
 
     Attributes:
         ids: token ids, shape (num_pairs, longest), int64.
@@ -193,7 +193,7 @@ class Hit:
     Attributes:
         corpus_id: the document's position in the list that was given.
         score: on the scale of the model.
-        probability: sigmoid(logit).
+        probability: sigmoid(logit), or what a calibration makes of it.
         truncated: whether the document was cut.
     """
 

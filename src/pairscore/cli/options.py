@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from pairscore.errors import TextError
+from pairscore.errors import SettingError, TextError
 
 if TYPE_CHECKING:
+    from pairscore.config import Chunking
     from pairscore.cross_encoder import CrossEncoder
 
 __all__ = [
     "FAKE_NOTE",
+    "AggregateChoice",
+    "AggregateOption",
     "BackendChoice",
     "BackendOption",
     "BatchSizeOption",
@@ -25,14 +28,21 @@ __all__ = [
     "DeviceOption",
     "JsonOption",
     "LabelOption",
+    "LongDocumentsChoice",
+    "LongDocumentsOption",
     "MaxCharsOption",
     "MaxLengthOption",
+    "MaxWindowsOption",
     "ModelOption",
     "ModelOptions",
     "NumWorkersOption",
+    "OverlapOption",
+    "PromptOption",
     "QuietOption",
     "SkipCheckOption",
+    "WindowOption",
     "check_argument",
+    "chunking_of",
     "open_encoder",
 ]
 
@@ -55,9 +65,26 @@ class DTypeChoice(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class LongDocumentsChoice(StrEnum):
+    """What becomes of a document that is too long."""
+
+    TRUNCATE = "truncate"
+    CHUNK = "chunk"
+
+
+class AggregateChoice(StrEnum):
+    """How windows become one."""
+
+    MAX = "max"
+    MEAN = "mean"
+    SOFTMAX = "softmax"
+    FIRST = "first"
+
+
 FAKE_NOTE = "note: the fake backend counts common words; its scores mean nothing"
 
 _MODEL_PANEL = "Model"
+_LONG_PANEL = "Long documents"
 
 ModelOption: TypeAlias = Annotated[
     str | None,
@@ -65,7 +92,7 @@ ModelOption: TypeAlias = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="A name from `pairscore models`, a folder, or a hub id (owner/name, owner/name@revision). "
+        help="A name from `pairscore models`, a folder, or a hub id (owner/name, owner/name@revision; :FILE behind it takes other weights). "
         "Without it, the model inside the package.",
         rich_help_panel=_MODEL_PANEL,
     ),
@@ -125,6 +152,15 @@ DTypeOption: TypeAlias = Annotated[
         rich_help_panel=_MODEL_PANEL,
     ),
 ]
+PromptOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What is put before each query: one of the model's own prompts by its name, or a text. "
+        "Without it, the model's default.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
 LabelOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -149,6 +185,50 @@ CalibrationOption: TypeAlias = Annotated[
         rich_help_panel=_MODEL_PANEL,
     ),
 ]
+LongDocumentsOption: TypeAlias = Annotated[
+    LongDocumentsChoice | None,
+    typer.Option(
+        help="truncate cuts a document that is too long, chunk reads it in windows that overlap. Without it, "
+        "truncate, or chunk if an option below is given.",
+        show_default=False,
+        rich_help_panel=_LONG_PANEL,
+    ),
+]
+AggregateOption: TypeAlias = Annotated[
+    AggregateChoice | None,
+    typer.Option(
+        help="How the windows' scores become one: the highest (max, without this option), their mean, their "
+        "mean weighted by their softmax, or that of the first.",
+        show_default=False,
+        rich_help_panel=_LONG_PANEL,
+    ),
+]
+WindowOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--window",
+        metavar="TOKENS",
+        help="Tokens of the document in a window. Without it, what fits beside the query.",
+        rich_help_panel=_LONG_PANEL,
+    ),
+]
+OverlapOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--overlap",
+        metavar="TOKENS",
+        help="Tokens that windows share, at most half of a window. Without it, an eighth.",
+        rich_help_panel=_LONG_PANEL,
+    ),
+]
+MaxWindowsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Windows of one document; what is behind them is not read, and reported. Without it, 64.",
+        rich_help_panel=_LONG_PANEL,
+    ),
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 QuietOption: TypeAlias = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress bar, no notes; errors still show.")
@@ -168,6 +248,7 @@ class ModelOptions:
         device: where.
         dtype: in which numbers.
         label: of several, the one that is scored.
+        prompt: what is put before each query.
         skip_checks: names of checks that are not made.
         calibration: what the probabilities are made with; None takes what lies beside the model.
     """
@@ -180,6 +261,7 @@ class ModelOptions:
     device: str | None = None
     dtype: DTypeChoice | None = None
     label: str | None = None
+    prompt: str | None = None
     skip_checks: tuple[str, ...] = ()
     calibration: Path | None = None
 
@@ -202,9 +284,41 @@ def open_encoder(options: ModelOptions) -> CrossEncoder:
         device=options.device,
         dtype=None if options.dtype is None else options.dtype.value,
         label=options.label,
+        prompt=options.prompt,
         skip_checks=options.skip_checks,
         calibration=options.calibration,
     )
+
+
+def chunking_of(
+    long_documents: LongDocumentsChoice | None,
+    *,
+    aggregate: AggregateChoice | None,
+    window: int | None,
+    overlap: int | None,
+    max_windows: int | None,
+) -> Chunking | None:
+    """How long documents are read in windows; None if they are cut.
+
+    Raises:
+        SettingError: the options contradict each other, or one makes no sense.
+    """
+    from pairscore.config import Chunking, chosen_chunking
+
+    given: dict[str, Any] = {
+        "aggregate": None if aggregate is None else aggregate.value,
+        "window_tokens": window,
+        "overlap_tokens": overlap,
+        "max_windows": max_windows,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and long_documents is LongDocumentsChoice.TRUNCATE:
+        raise SettingError(
+            "--long-documents is truncate, and --aggregate, --window, --overlap and --max-windows are for "
+            "chunk; make it chunk, or leave them out"
+        )
+    mode: Literal["chunk"] | None = "chunk" if long_documents is LongDocumentsChoice.CHUNK else None
+    return chosen_chunking(mode, Chunking(**given) if given else None)
 
 
 def check_argument(text: str, *, name: str) -> str:

@@ -89,8 +89,14 @@ def rank(
     device: options.DeviceOption = None,
     dtype: options.DTypeOption = None,
     label: options.LabelOption = None,
+    prompt: options.PromptOption = None,
     calibration: options.CalibrationOption = None,
     skip_check: options.SkipCheckOption = None,
+    long_documents: options.LongDocumentsOption = None,
+    aggregate: options.AggregateOption = None,
+    window: options.WindowOption = None,
+    overlap: options.OverlapOption = None,
+    max_windows: options.MaxWindowsOption = None,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -107,8 +113,12 @@ def rank(
         device=device,
         dtype=dtype,
         label=label,
+        prompt=prompt,
         calibration=calibration,
         skip_checks=tuple(skip_check or ()),
+    )
+    chunking = options.chunking_of(
+        long_documents, aggregate=aggregate, window=window, overlap=overlap, max_windows=max_windows
     )
     if backend is options.BackendChoice.FAKE and not quiet:
         output.note(options.FAKE_NOTE)
@@ -118,7 +128,9 @@ def rank(
     with options.open_encoder(chosen) as encoder:
         check_one_number(encoder.card.name, encoder.card.labels)
         scores = encoder.score(
-            [(query, document.text) for document in documents], batch_size=batch_size
+            [(query, document.text) for document in documents],
+            batch_size=batch_size,
+            chunking=chunking,
         )
     from pairscore.road.ranking import hits
 
@@ -195,12 +207,28 @@ def _as_json(found: Sequence[Hit], documents: list[_Document], scores: Scores) -
                 "score": hit.score,
                 "probability": hit.probability,
                 "truncated": hit.truncated,
+                **_window(scores, hit),
                 "line": documents[hit.corpus_id].line,
                 "text": documents[hit.corpus_id].text,
             }
             for hit in found
         ],
     }
+
+
+def _window(scores: Scores, hit: Hit) -> dict[str, Any]:
+    windows = scores.windows
+    if windows is None:
+        return {}
+    return {
+        "span": windows.span(hit.corpus_id),
+        "num_windows": int(windows.num_windows[hit.corpus_id]),
+    }
+
+
+def _best_part(scores: Scores, hit: Hit, text: str) -> str:
+    """What a person wants to see of a document: its best window, or its beginning."""
+    return text if scores.windows is None else text[slice(*scores.windows.span(hit.corpus_id))]
 
 
 def _print_table(found: Sequence[Hit], documents: list[_Document], scores: Scores) -> None:
@@ -219,7 +247,8 @@ def _print_table(found: Sequence[Hit], documents: list[_Document], scores: Score
     for place, hit in enumerate(found, start=1):
         document = documents[hit.corpus_id]
         # Text, because a document's own square brackets are no markup.
-        shown = Text(" ".join(document.text[:_MAX_SHOWN].split()))
+        part = _best_part(scores, hit, document.text)
+        shown = Text(" ".join(part[:_MAX_SHOWN].split()))
         shown.truncate(max(room, _MIN_SHOWN), overflow="ellipsis")
         table.add_row(
             str(place), f"{hit.score:.4f}", f"{hit.probability:.4f}", str(document.line), shown
@@ -234,5 +263,9 @@ def _print_notes(found: Sequence[Hit], scores: Scores) -> None:
         output.note(f"{len(scores):,} documents; model {scores.model}")
     if scores.calibration is not None:
         output.note(f"probabilities calibrated: {scores.calibration}")
-    if scores.num_truncated:
+    if scores.windows is not None and scores.windows.num_limited:
+        output.note(
+            f"{scores.windows.num_limited:,} documents have more windows than --max-windows"
+        )
+    elif scores.num_truncated:
         output.note(f"{scores.num_truncated:,} documents were too long for the model and cut")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from pairscore.cli import options, output
 from pairscore.cli.files import FileFormat, format_of, known_format, places
 from pairscore.cli.stream import FileJob, Outcome, kept, score_file
 from pairscore.errors import SettingError
+
+if TYPE_CHECKING:
+    from pairscore.config import Chunking
 
 __all__ = ["HELP", "score"]
 
@@ -129,7 +132,14 @@ def score(
     device: options.DeviceOption = None,
     dtype: options.DTypeOption = None,
     label: options.LabelOption = None,
+    prompt: options.PromptOption = None,
+    calibration: options.CalibrationOption = None,
     skip_check: options.SkipCheckOption = None,
+    long_documents: options.LongDocumentsOption = None,
+    aggregate: options.AggregateOption = None,
+    window: options.WindowOption = None,
+    overlap: options.OverlapOption = None,
+    max_windows: options.MaxWindowsOption = None,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -143,7 +153,12 @@ def score(
         device=device,
         dtype=dtype,
         label=label,
+        prompt=prompt,
+        calibration=calibration,
         skip_checks=tuple(skip_check or ()),
+    )
+    chunking = options.chunking_of(
+        long_documents, aggregate=aggregate, window=window, overlap=overlap, max_windows=max_windows
     )
     if backend is options.BackendChoice.FAKE and not quiet:
         output.note(options.FAKE_NOTE)
@@ -152,7 +167,9 @@ def score(
             raise SettingError("--output needs --input: name the file of pairs to score")
         if text_a is None or text_b is None:
             raise SettingError("give two texts, A and B, or a file of pairs with --input")
-        _score_pair(text_a, text_b, chosen, batch_size=batch_size, as_json=as_json)
+        _score_pair(
+            text_a, text_b, chosen, batch_size=batch_size, chunking=chunking, as_json=as_json
+        )
         return
     if text_a is not None:
         raise SettingError("give two texts or --input, not both")
@@ -167,6 +184,7 @@ def score(
         overwrite=overwrite,
         max_chars=max_chars,
         batch_size=batch_size,
+        chunking=chunking,
         show_progress=not quiet,
     )
     if as_json and job.target == places.STANDARD:
@@ -181,35 +199,48 @@ def _score_pair(
     chosen: options.ModelOptions,
     *,
     batch_size: int | None,
+    chunking: Chunking | None,
     as_json: bool,
 ) -> None:
     pair = (options.check_argument(text_a, name="A"), options.check_argument(text_b, name="B"))
     with options.open_encoder(chosen) as encoder:
-        scores = encoder.score([pair], batch_size=batch_size)
+        scores = encoder.score([pair], batch_size=batch_size, chunking=chunking)
         max_length = encoder.max_length
     best = scores.best(0)
-    facts = {
+    facts: dict[str, Any] = {
         "score": best.score,
         "probability": best.probability,
         **({"label": best.label, "labels": scores.named(0)} if scores.labels else {}),
+        **({"calibration": scores.calibration} if scores.calibration else {}),
         "scale": scores.scale,
         "model": scores.model,
         "num_tokens": int(scores.num_tokens[0]),
         "truncated": bool(scores.truncated[0]),
     }
+    windows = scores.windows
+    if windows is not None:
+        facts |= {"span": windows.span(0), "num_windows": int(windows.num_windows[0])}
     if as_json:
         output.print_json(facts)
         return
     if best.label is not None:
         output.say(f"label        {best.label}")
     output.say(f"score        {best.score:.4f}")
-    output.say(f"probability  {best.probability:.4f}")
+    how = f" (calibrated: {scores.calibration})" if scores.calibration else ""
+    output.say(f"probability  {best.probability:.4f}{how}")
     if scores.labels:
         shares = (f"{name} {value:.4f}" for name, value in scores.named(0).items())
         output.say(f"labels       {', '.join(shares)}")
     output.say(f"scale        {scores.scale} ({_MEANING[scores.scale]})")
     output.say(f"model        {scores.model}")
-    if facts["truncated"]:
+    if windows is not None:
+        start, end = windows.span(0)
+        output.say(
+            f"windows      {facts['num_windows']}; the best one: characters {start} to {end}"
+        )
+        if windows.num_limited:
+            output.say("limited      yes: the document goes on behind --max-windows")
+    elif facts["truncated"]:
         output.say(f"truncated    yes: the pair was cut to {max_length} tokens")
 
 
@@ -225,6 +256,7 @@ def _job(
     overwrite: bool,
     max_chars: int | None,
     batch_size: int | None,
+    chunking: Chunking | None,
     show_progress: bool,
 ) -> FileJob:
     from pairscore.config import DEFAULT_MAX_CHARS
@@ -243,6 +275,7 @@ def _job(
         overwrite=overwrite,
         max_chars=DEFAULT_MAX_CHARS if max_chars is None else max_chars,
         batch_size=batch_size,
+        chunking=chunking,
         show_progress=show_progress,
     )
 
@@ -265,8 +298,11 @@ def _summary(outcome: Outcome, job: FileJob) -> list[str]:
         lines.append(
             f"pairs: {outcome.columns.query!r} with {outcome.columns.document!r}; "
             f"model {outcome.model}, scale {outcome.scale}"
+            f"{f', probabilities calibrated: {outcome.calibration}' if outcome.calibration else ''}"
         )
-    if outcome.num_truncated:
+    if outcome.num_limited:
+        lines.append(f"{outcome.num_limited:,} documents have more windows than --max-windows")
+    elif outcome.num_truncated:
         lines.append(f"{outcome.num_truncated:,} pairs were too long for the model and cut")
     if outcome.num_skipped:
         lines.append(f"{outcome.num_skipped:,} broken rows were skipped:")

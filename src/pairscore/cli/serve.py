@@ -26,6 +26,7 @@ Examples:
 
   pairscore serve
   pairscore serve --host 0.0.0.0 --port 9000 --max-pairs 5000
+  pairscore serve --model ms-marco-minilm-l12 --model german=./my-model
   pairscore serve --max-pairs 5000 --check > pairscore.toml
   pairscore serve --config pairscore.toml
   curl -s localhost:8000/score -H 'content-type: application/json' \\
@@ -55,7 +56,7 @@ class ServeCommand(TyperCommand):
 def serve(context: typer.Context) -> None:
     """Serve, or check the settings; `HELP` is what the user reads."""
     # None is "not given": a variable, the file or the default decides.
-    given = dict(context.params)
+    given = {name: value for name, value in context.params.items() if value not in ([], ())}
     only_check = given.pop("check")
     # Here, because only this verb needs the service; its package names the extra if that is missing.
     from pairscore.service.settings import ServiceSettings
@@ -104,9 +105,8 @@ def _parameter(setting: Setting) -> inspect.Parameter:
         autocompletion=(lambda: list(setting.choices)) if setting.choices else None,
     )
     # As a text: the settings check it, wherever it came from.
-    return _keyword(
-        setting.name, Annotated[(bool if is_flag else str) | None, option], default=None
-    )
+    kind: Any = bool if is_flag else list[str] if setting.several else str
+    return _keyword(setting.name, Annotated[kind | None, option], default=None)
 
 
 def _keyword(name: str, annotation: Any, *, default: Any) -> inspect.Parameter:

@@ -26,6 +26,7 @@ from pairscore.errors import (
 )
 
 if TYPE_CHECKING:
+    from pairscore.config import Chunking
     from pairscore.cross_encoder import CrossEncoder
     from pairscore.values import Scores
 
@@ -54,6 +55,7 @@ class FileJob:
         overwrite: replace an output that exists.
         max_chars: characters that one text may have.
         batch_size: the most pairs of a micro-batch.
+        chunking: how long documents are read in windows; None cuts them.
         show_progress: draw a bar, on a terminal.
     """
 
@@ -68,15 +70,18 @@ class FileJob:
     overwrite: bool = False
     max_chars: int
     batch_size: int | None = None
+    chunking: Chunking | None = None
     show_progress: bool = False
 
     @property
     def added(self) -> dict[str, type]:
         """Our columns and their types; with a score column of another name, all three take it over."""
+        window = ("start", "end", "num_windows") if self.chunking is not None else ()
         return {
             self.score_column: float,
             self.named("probability"): float,
             self.named("truncated"): bool,
+            **{self.named(column): int for column in window},
         }
 
     def added_for(self, labels: Sequence[str]) -> dict[str, type]:
@@ -98,22 +103,26 @@ class Outcome:
     Attributes:
         num_rows: rows that were scored and written.
         num_truncated: rows of which a text was cut.
+        num_limited: rows whose document has more windows than it may.
         num_skipped: broken rows.
         skipped: the first of them, with place and reason.
         columns: the two columns that were read.
         model: the name of the model.
         scale: what the scores mean.
+        calibration: the method that made the probabilities; None for none.
         elapsed_s: how long it took, loading included.
         stopped: the number of the signal that ended it early; None for the end of the input.
     """
 
     num_rows: int = 0
     num_truncated: int = 0
+    num_limited: int = 0
     num_skipped: int = 0
     skipped: list[str] = field(default_factory=list)
     columns: PairColumns | None = None
     model: str = ""
     scale: str = ""
+    calibration: str | None = None
     elapsed_s: float = 0.0
     stopped: int | None = None
 
@@ -285,7 +294,11 @@ class _Run:
                     self._writer.close()
 
     def _one(self, encoder: CrossEncoder, chunk: list[_Item]) -> None:
-        scores = encoder.score([item.pair for item in chunk], batch_size=self._job.batch_size)
+        scores = encoder.score(
+            [item.pair for item in chunk],
+            batch_size=self._job.batch_size,
+            chunking=self._job.chunking,
+        )
         with self._stopping.held():
             if self._writer is None:
                 self._added = self._job.added_for(scores.labels)
@@ -293,8 +306,11 @@ class _Run:
             self._writer.write(_scored(chunk, scores, tuple(self._added)))
             self._outcome.num_rows += len(chunk)
             self._outcome.num_truncated += scores.num_truncated
+            if scores.windows is not None:
+                self._outcome.num_limited += scores.windows.num_limited
             self._outcome.model = scores.model
             self._outcome.scale = scores.scale
+            self._outcome.calibration = scores.calibration
 
     def _open(self, row: Row) -> Writer:
         """Only now, so that an output is neither made nor replaced before there is something for it."""
@@ -353,8 +369,10 @@ def _scored(chunk: list[_Item], scores: Scores, names: tuple[str, ...]) -> list[
 def _values(scores: Scores, position: int) -> tuple[Any, ...]:
     """In the order of the columns."""
     best = scores.best(position)
-    three = (best.score, best.probability, bool(scores.truncated[position]))
-    return three if best.label is None else (*three, best.label, *scores.named(position).values())
+    values: tuple[Any, ...] = (best.score, best.probability, bool(scores.truncated[position]))
+    if scores.windows is not None:
+        values += (*scores.windows.span(position), int(scores.windows.num_windows[position]))
+    return values if best.label is None else (*values, best.label, *scores.named(position).values())
 
 
 def _nothing(reader: Reader, outcome: Outcome) -> EmptyInputError:

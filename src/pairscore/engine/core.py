@@ -16,12 +16,12 @@ from typing import Any, Final, Self
 import numpy as np
 
 from pairscore.cache.base import CachedScore, ScoreCache
-from pairscore.config import Truncation
+from pairscore.config import Chunking, Truncation
 from pairscore.engine import canary
 from pairscore.engine.admission import Admission
 from pairscore.engine.canary import Canary
 from pairscore.engine.delivery import Delivery
-from pairscore.engine.preparing import Preparer, Request
+from pairscore.engine.preparing import Manner, Preparer, Request
 from pairscore.engine.records import (
     Answer,
     EngineConfig,
@@ -29,16 +29,11 @@ from pairscore.engine.records import (
     Observer,
     Outcome,
     Timing,
+    outcome_of,
 )
 from pairscore.engine.scheduler import Entry, Missing, Scheduler, Ticket, empty_logits
 from pairscore.engine.workers import Workers
-from pairscore.errors import (
-    ClosedError,
-    DeadlineError,
-    InputError,
-    OverloadError,
-    SettingError,
-)
+from pairscore.errors import ClosedError, DeadlineError, SettingError
 from pairscore.road.road import Road
 from pairscore.road.tokenization import Pair, check_pairs
 from pairscore.values import Encoded, FloatArray
@@ -101,6 +96,7 @@ class Engine:
             events=self._delivery,
             num_workers=self.road.config.workers,
             min_sample=self.road.config.budget // 4,
+            turns=self.config.turns,
         )
         self._admission = Admission(
             max_tokens=self.config.max_queue_tokens,
@@ -163,6 +159,7 @@ class Engine:
         deadline_s: float | None = None,
         priority: int = 0,
         truncation: Truncation | None = None,
+        chunking: Chunking | None = None,
     ) -> Answer:
         """Score pairs; cancelling the call frees what has not begun.
 
@@ -171,6 +168,7 @@ class Engine:
             deadline_s: seconds from now in which the answer is of use; None takes the config's.
             priority: requests with a lower number go first; those with the same share the machine.
             truncation: how the texts are cut; None cuts as the road does.
+            chunking: how long documents are read in windows; None cuts them.
 
         Raises:
             InputError: a pair cannot be scored.
@@ -190,7 +188,7 @@ class Engine:
                 check_pairs(pairs),
                 timeout=timeout,
                 priority=priority,
-                truncation=truncation or Truncation(),
+                manner=Manner(truncation=truncation or Truncation(), chunking=chunking),
             )
             outcome = "ok"
         except BaseException as error:
@@ -221,7 +219,7 @@ class Engine:
         *,
         timeout: float | None,  # noqa: ASYNC109 - passed on to asyncio.timeout
         priority: int,
-        truncation: Truncation | None = None,
+        manner: Manner | None = None,
     ) -> Answer:
         if not self._running:
             raise _closed()
@@ -229,9 +227,7 @@ class Engine:
         self._empty.clear()
         try:
             async with asyncio.timeout(timeout) as limit:
-                return await self._answer(
-                    pairs, timeout=timeout, priority=priority, truncation=truncation
-                )
+                return await self._answer(pairs, timeout=timeout, priority=priority, manner=manner)
         except TimeoutError as error:
             if isinstance(error, DeadlineError) or not limit.expired():
                 raise
@@ -250,18 +246,18 @@ class Engine:
         *,
         timeout: float | None,  # noqa: ASYNC109 - the scheduler is told the deadline
         priority: int,
-        truncation: Truncation | None,
+        manner: Manner | None,
     ) -> Answer:
         begin = time.monotonic()
         # Nobody but the canary leaves it open: it must be scored whatever is known or waits.
-        is_canary = truncation is None
-        request = await self._preparer.look_up(
-            pairs, truncation=truncation or Truncation(), use_cache=not is_canary
-        )
+        is_canary = manner is None
+        manner = manner or Manner()
+        with self._admission.reserved(self._preparer.guess(pairs, manner)):
+            request = await self._preparer.look_up(pairs, manner=manner, use_cache=not is_canary)
         ticket = Ticket(
             priority=priority,
             deadline=None if timeout is None else begin + timeout,
-            logits=empty_logits(len(pairs), num_labels=len(self.road.card.labels)),
+            logits=empty_logits(request.num_places, num_labels=len(self.road.card.labels)),
             positions=request.positions,
         )
         prepared = begin
@@ -385,15 +381,3 @@ def _closed() -> ClosedError:
     return ClosedError(
         "the engine is closed, or closing; send the request to another one, or again later"
     )
-
-
-def outcome_of(error: BaseException) -> Outcome:
-    """How a request ended that ended with this error."""
-    kinds: tuple[tuple[type[BaseException], Outcome], ...] = (
-        (InputError, "invalid"),
-        (asyncio.CancelledError, "cancelled"),
-        (OverloadError, "overload"),
-        (DeadlineError, "deadline"),
-        (ClosedError, "closed"),
-    )
-    return next((outcome for kind, outcome in kinds if isinstance(error, kind)), "error")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from pairscore.errors import SettingError
+from pairscore.engine.turns import Turns
+from pairscore.errors import (
+    ClosedError,
+    DeadlineError,
+    InputError,
+    OverloadError,
+    SettingError,
+)
 from pairscore.values import Scores
 
 __all__ = [
@@ -16,6 +24,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "Timing",
+    "outcome_of",
 ]
 
 Outcome: TypeAlias = Literal[
@@ -35,6 +44,7 @@ class EngineConfig:
         run_timeout_s: seconds after which a micro-batch counts as hung and its worker is replaced.
         grace_s: seconds that `close` waits for what was admitted.
         canary_interval_s: seconds between two canaries, each a pair scored to see that scoring works.
+        turns: shared with other engines on the machine, so that all together run no more than one would.
     """
 
     max_queue_tokens: int = 262_144
@@ -42,6 +52,7 @@ class EngineConfig:
     run_timeout_s: float = 30.0
     grace_s: float = 30.0
     canary_interval_s: float = 10.0
+    turns: Turns | None = None
 
     def __post_init__(self) -> None:
         if self.max_queue_tokens < 1:
@@ -155,3 +166,15 @@ class Observer:
 
     def split(self) -> None:
         """A micro-batch ran out of memory and was halved."""
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """How a request ended that ended with this error."""
+    kinds: tuple[tuple[type[BaseException], Outcome], ...] = (
+        (InputError, "invalid"),
+        (asyncio.CancelledError, "cancelled"),
+        (OverloadError, "overload"),
+        (DeadlineError, "deadline"),
+        (ClosedError, "closed"),
+    )
+    return next((outcome for kind, outcome in kinds if isinstance(error, kind)), "error")

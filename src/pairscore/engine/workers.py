@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Final, Literal, Protocol
 
 from pairscore.engine.records import BatchReport
 from pairscore.engine.scheduler import Entry, Run, Scheduler, Ticket
+from pairscore.engine.turns import Turn, Turns
 from pairscore.engine.width import Width
 from pairscore.errors import BackendError, OutOfMemoryError, PairscoreError, WorkerError
 from pairscore.values import Encoded, FloatArray
@@ -71,6 +73,7 @@ class _Worker:
     run: Run | None = None
     begun_s: float = 0.0
     given_up: bool = False
+    turn: Turn | None = None
 
 
 class Workers:
@@ -83,9 +86,10 @@ class Workers:
         num_workers: how many threads.
         min_sample: padded tokens from which on a micro-batch says something of the speed; of a smaller one
             most of the time is not the tokens'.
+        turns: shared with other engines: each micro-batch waits for one; None waits for nobody.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of an engine that meet here
         self,
         scheduler: Scheduler,
         *,
@@ -93,6 +97,7 @@ class Workers:
         events: Events,
         num_workers: int,
         min_sample: int = 1,
+        turns: Turns | None = None,
     ) -> None:
         self.condition = threading.Condition()
         self._scheduler = scheduler
@@ -100,6 +105,7 @@ class Workers:
         self._events = events
         self._num_workers = num_workers
         self._min_sample = min_sample
+        self._turns = turns
         self._workers: set[_Worker] = set()
         self._serial = itertools.count(1)
         self._closing = False
@@ -170,7 +176,9 @@ class Workers:
         """The life of one thread."""
         try:
             while (run := self._next(worker)) is not None:
+                self._begin(worker, run)
                 self._score(worker, run.entries, num_threads=run.num_threads)
+                self._leave(worker)
                 with self.condition:
                     worker.run = None
                     self._scheduler.over(run)
@@ -200,18 +208,38 @@ class Workers:
                 choice = self._scheduler.take(
                     now=time.monotonic(),
                     tokens_per_s=self.tokens_per_s * _HOPE,
-                    lone_threads=self._width.choose(),
+                    lone_threads=self._lone_threads(),
                 )
                 if choice.run is not None:
                     worker.run = choice.run
-                    worker.begun_s = self.last_progress_s = time.monotonic()
-                    _begin(choice.run, worker.begun_s)
+                    # It has not begun: who waits for a turn does not hang.
+                    worker.begun_s = math.inf
                 elif not choice.late:
                     self.condition.wait()
             if choice.late:
                 self._events.late(choice.late)
             if choice.run is not None:
                 return choice.run
+
+    def _lone_threads(self) -> int:
+        """Threads for a micro-batch that is the only one here; another engine may have the other cores."""
+        crowded = self._turns is not None and self._turns.busy
+        return 1 if crowded else self._width.choose()
+
+    def _begin(self, worker: _Worker, run: Run) -> None:
+        """Wait for a turn, and note the time."""
+        if self._turns is not None:
+            worker.turn = self._turns.enter()
+        with self.condition:
+            worker.begun_s = self.last_progress_s = time.monotonic()
+            for entry in run.entries:
+                for ticket in entry.waiters:
+                    if ticket.begun_s is None:
+                        ticket.begun_s = worker.begun_s
+
+    def _leave(self, worker: _Worker) -> None:
+        if self._turns is not None and worker.turn is not None:
+            self._turns.leave(worker.turn)
 
     def _score(self, worker: _Worker, entries: Sequence[Entry], *, num_threads: int) -> None:
         """Run entries as one micro-batch; where that fails, as smaller ones, so that few are hit."""
@@ -221,6 +249,9 @@ class Workers:
             if len(entries) == 1:
                 self._fail(worker, entries, _out_of_memory(error))
                 return
+            # Remembered, so that the next one of this size does not fail first.
+            with self.condition:
+                self._scheduler.shrink(Run(tuple(entries), num_threads).num_padded_tokens // 2)
             self._events.split()
             half = len(entries) // 2
             parts: list[Sequence[Entry]] = [entries[:half], entries[half:]]
@@ -286,17 +317,12 @@ class Workers:
                 self._scheduler.over(worker.run)
             closing = self._closing
             self.condition.notify_all()
+        # Whatever hangs here must not take the turns of other engines with it.
+        self._leave(worker)
         self._events.failed(failed, error)
         if not closing:
             self._events.replaced(reason)
             self._add()
-
-
-def _begin(run: Run, now: float) -> None:
-    for entry in run.entries:
-        for ticket in entry.waiters:
-            if ticket.begun_s is None:
-                ticket.begun_s = now
 
 
 def _by_request(entries: Sequence[Entry]) -> list[Sequence[Entry]]:

@@ -22,6 +22,7 @@ from pairscore.models.resolve import ModelFiles, file_sha256, resolve
 from pairscore.road.backends.base import Backend, preferred_layout
 from pairscore.road.backends.opening import BackendName, BackendOptions, kind_of, open_backend
 from pairscore.road.checks import check, check_names
+from pairscore.road.choice import Choice, Question, choose
 from pairscore.road.chunking import Windower
 from pairscore.road.planning import Plan, plan
 from pairscore.road.ranking import against_rest
@@ -44,8 +45,10 @@ class Road:
         config: RoadConfig,
         label: str | None = None,
         prompt: str = "",
+        choice: Choice | None = None,
     ) -> None:
         self._files = files
+        self.choice = choice
         self._head = card
         self._label = label
         self.prompt = prompt
@@ -170,6 +173,7 @@ class Road:
             config=kept,
             label=self._label,
             prompt=self.prompt,
+            choice=self.choice,
         )
 
     def close(self) -> None:
@@ -189,13 +193,14 @@ def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
     skip_checks: Collection[str] = (),
     revision: str | None = None,
     local_files_only: bool = False,
+    cache_folder: Path | None = None,
 ) -> Road:
     """Resolve a model, read its card, load its tokenizer and its backend, and check them.
 
     Args:
         name_or_path: as for `resolve`.
         config: limits, packing, threads.
-        backend: what runs the model.
+        backend: what runs the model; ``auto`` takes what is quickest here, see `choice.choose`.
         options: on which device, and in which numbers.
         label: of a model with several: the one whose log-odds against the others are then the logit.
         calibration: a file that `pairscore calibrate` made; None takes the one beside the model, if any.
@@ -204,6 +209,7 @@ def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
         skip_checks: names of load-time checks that are not made; `checks.CHECKS` has them.
         revision: branch, tag or commit on the hub.
         local_files_only: never touch the network.
+        cache_folder: where what ``auto`` chose is kept; None is the user's.
 
     Raises:
         ModelError: the model cannot be found, fetched, verified or used.
@@ -218,33 +224,46 @@ def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
         local_files_only=local_files_only,
         kind=kind_of(backend),
     )
-    card = _with_calibration(
-        read_card(files),
-        files,
-        path=calibration,
-        backend=backend,
-        label=label,
-        skip_checks=skip_checks,
-    )
-    settings = config or RoadConfig()
-    chosen = choose_prompt(
+    card = read_card(files)
+    settings, on = config or RoadConfig(), options or BackendOptions()
+    chosen_prompt = choose_prompt(
         prompt, prompts=card.prompts, default=card.default_prompt, model=card.name
     )
     tokenizer = PairTokenizer.from_file(
         files.folder / "tokenizer.json",
         max_length=card.max_length,
         config=settings,
-        prompt=chosen,
+        prompt=chosen_prompt,
         token_types=card.token_types,
+    )
+    choice, runs = None, backend
+    if backend == "auto":
+        question = Question(
+            files=files,
+            # Of the same copy of the model: another kind of weights is not fetched to be tried.
+            files_of=lambda kind: resolve(
+                name_or_path, revision=revision, local_files_only=True, kind=kind
+            ),
+            card=card,
+            tokenizer=tokenizer,
+            config=settings,
+            options=on,
+            folder=cache_folder,
+        )
+        chosen = choose(question)
+        choice, runs, files = chosen.choice, chosen.backend, chosen.files
+    card = _with_calibration(
+        card, files, path=calibration, backend=runs, label=label, skip_checks=skip_checks
     )
     road = Road(
         files=files,
         card=card,
         tokenizer=tokenizer,
-        backend=open_backend(backend, files, card=card, options=options or BackendOptions()),
+        backend=open_backend(runs, files, card=card, options=on),
         config=settings,
         label=label,
-        prompt=chosen,
+        prompt=chosen_prompt,
+        choice=choice,
     )
     check(road, skip=skip_checks, own_backend=not isinstance(backend, str))
     return road

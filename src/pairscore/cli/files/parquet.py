@@ -156,7 +156,7 @@ class ParquetWriter:
     def _schema_for(self, rows: list[Mapping[str, Any]]) -> pa.Schema:
         import pyarrow as pa
 
-        known = {bool: pa.bool_(), float: pa.float32(), str: pa.string()}
+        known = {bool: pa.bool_(), float: pa.float32(), int: pa.int64(), str: pa.string()}
         fields = []
         for column in self._columns:
             if column in self._added:

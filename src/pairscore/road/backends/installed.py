@@ -5,7 +5,7 @@ Looking at versions imports nothing; asking for devices imports each library tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Final, Literal
@@ -44,13 +44,20 @@ class _Needs:
     devices: Callable[[], tuple[str, ...]]
 
 
-def installed(*, ask_devices: bool = False) -> list[BackendFacts]:
+def installed(
+    *, ask_devices: bool = False, only: Collection[str] | None = None
+) -> list[BackendFacts]:
     """The backends that run models, in the order of their names in the documentation.
 
     Args:
         ask_devices: import the libraries that are installed and ask them; takes seconds with torch.
+        only: the names of those that are looked at; None looks at all.
     """
-    return [_facts(needs, ask_devices=ask_devices) for needs in _BACKENDS]
+    return [
+        _facts(needs, ask_devices=ask_devices)
+        for needs in _BACKENDS
+        if only is None or needs.name in only
+    ]
 
 
 def _facts(needs: _Needs, *, ask_devices: bool) -> BackendFacts:

@@ -12,12 +12,14 @@ from pairscore.road.backends.fake import FakeBackend
 
 __all__ = ["BackendName", "BackendOptions", "kind_of", "open_backend"]
 
-BackendName: TypeAlias = Literal["onnx", "torch", "openvino", "fake"]
+BackendName: TypeAlias = Literal["auto", "onnx", "torch", "openvino", "fake"]
 _KNOWN: Final = ", ".join(repr(name) for name in get_args(BackendName))
 
 
-def kind_of(backend: BackendName | Backend) -> WeightsKind:
-    """The weights that a backend reads."""
+def kind_of(backend: BackendName | Backend) -> WeightsKind | None:
+    """The weights that a backend reads; None is what there is, of which ``auto`` chooses."""
+    if backend == "auto":
+        return None
     return "safetensors" if backend == "torch" else "onnx"
 
 
@@ -25,6 +27,8 @@ def open_backend(
     backend: BackendName | Backend, files: ModelFiles, *, card: Card, options: BackendOptions
 ) -> Backend:
     """Load a model's weights into the backend of that name; a backend that is one already is returned.
+
+    ``auto`` names none: `choice.choose` has to be asked first.
 
     Raises:
         ModelError: the weights cannot be used.

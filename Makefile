@@ -76,8 +76,8 @@ evaluate: setup .venv-oracle/.ready ## accuracy against float32 and on judged da
 docs: setup ## write the generated pages anew
 	$(BIN)/python tools/build_docs.py
 
-model: .venv-oracle/.ready ## make the bundled model anew from its published weights
-	$(ORACLE)/python tools/build_bundled_model.py
+model: setup ## make the bundled model anew from its published weights
+	$(BIN)/python tools/build_bundled_model.py
 
 clean: ## remove environments, caches and what the benchmarks made
 	rm -rf .venv .venv-oracle .venv-peers .venv-infinity .venv-clients .venv-clients-older benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis

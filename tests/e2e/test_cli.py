@@ -166,7 +166,7 @@ def test_each_kind_of_error_has_its_exit_code(tmp_path: Path) -> None:
         (("score", "-i", source), 65, "--query-column"),
         (("score", "-i", tmp_path / "missing.csv"), 66, "missing.csv"),
         (("score", "a", "b", "--model", "no-such-model"), 78, "known names"),
-        (("score", "a", "b", "--model", "someone/some-model"), 69, "hf download"),
+        (("score", "a", "b", "--model", "someone/some-model"), 69, "pairscore models pull"),
         (("score", "a"), 2, "two texts"),
     ]
 

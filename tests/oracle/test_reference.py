@@ -112,6 +112,7 @@ def test_a_torch_activation_works(encoder: CrossEncoder, reference: Any) -> None
     assert ours == pytest.approx(theirs, abs=0.05)
 
 
+@pytest.mark.timeout(600)
 def test_building_the_model_again_gives_the_bundled_file(tmp_path: Path) -> None:
     """The committed weights are what the tool makes, byte for byte."""
     tool = ROOT / "tools" / "build_bundled_model.py"

@@ -86,7 +86,7 @@ def test_a_cut_text_is_reported() -> None:
         (["score", "--input", "missing.csv"], 66, "missing.csv"),
         (["score", "--input", "missing.csv", "--json"], 2, "--output"),
         (["score", "a", "b", "--model", "nobody"], 78, "known names"),
-        (["score", "a", "b", "--model", "nobody/nothing"], 69, "hf download"),
+        (["score", "a", "b", "--model", "nobody/nothing"], 69, "pairscore models pull"),
         (["score", "a", "b", "--max-length", "1"], 2, "at least 8"),
         (["score", "a\udcff", "b"], 65, "UTF-8"),
         (["rank", "q\udcff", "x.txt"], 65, "UTF-8"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import resources
@@ -18,6 +18,7 @@ from pairscore.cli import options, output
 from pairscore.cli.calibration_report import Told, report
 from pairscore.cli.files import FileFormat, format_of, places
 from pairscore.cli.labelled import LabelColumns, LabelledPairs, read_labelled
+from pairscore.cli.records import with_records
 from pairscore.errors import MissingExtraError, OutputFileError, SettingError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class MethodChoice(StrEnum):
     AUTO = "auto"
 
 
+@with_records(without=("calibration",))
 def calibrate(
     *,
     source: Annotated[
@@ -141,42 +143,24 @@ def calibrate(
             "auto takes platt below 1,000 pairs, else what is better on held-out queries."
         ),
     ] = MethodChoice.AUTO,
-    model: options.ModelOption = None,
-    max_length: options.MaxLengthOption = None,
-    max_chars: options.MaxCharsOption = None,
-    num_workers: options.NumWorkersOption = None,
-    backend: options.BackendOption = options.BackendChoice.ONNX,
-    device: options.DeviceOption = None,
-    dtype: options.DTypeOption = None,
-    label: options.LabelOption = None,
-    skip_check: options.SkipCheckOption = None,
+    chosen: options.ModelOptions,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Fit, measure, write, tell; `HELP` is what the user reads."""
     from pairscore.models.calibration import CALIBRATION_CHECK
 
-    chosen = options.ModelOptions(
-        model=model,
-        max_length=max_length,
-        max_chars=max_chars,
-        num_workers=num_workers,
-        backend=backend,
-        device=device,
-        dtype=dtype,
-        label=label,
-        # The one that lies beside the model is about to be replaced, whatever it was fitted for.
-        skip_checks=(*(skip_check or ()), CALIBRATION_CHECK),
-    )
+    # The one that lies beside the model is about to be replaced, whatever it was fitted for.
+    chosen = replace(chosen, skip_checks=(*chosen.skip_checks, CALIBRATION_CHECK))
     job = _job(chosen, source, target, file_format=file_format, overwrite=overwrite, plot=plot)
-    if backend is options.BackendChoice.FAKE and not quiet:
+    if chosen.is_fake and not quiet:
         output.note(options.FAKE_NOTE)
     columns = _columns(
         query_column,
         document_column,
         label_column,
         positive_from=positive_from,
-        max_chars=max_chars,
+        max_chars=chosen.max_chars,
     )
     labelled = read_labelled(source, job.source_format, columns)
     calibration, fitted = _fit(

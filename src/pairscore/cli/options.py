@@ -18,31 +18,16 @@ if TYPE_CHECKING:
 __all__ = [
     "FAKE_NOTE",
     "AggregateChoice",
-    "AggregateOption",
     "BackendChoice",
-    "BackendOption",
     "BatchSizeOption",
-    "CalibrationOption",
     "DTypeChoice",
-    "DTypeOption",
-    "DeviceOption",
     "JsonOption",
-    "LabelOption",
     "LongDocumentsChoice",
-    "LongDocumentsOption",
-    "MaxCharsOption",
-    "MaxLengthOption",
-    "MaxWindowsOption",
-    "ModelOption",
+    "LongOptions",
     "ModelOptions",
-    "NumWorkersOption",
-    "OverlapOption",
-    "PromptOption",
     "QuietOption",
     "SkipCheckOption",
-    "WindowOption",
     "check_argument",
-    "chunking_of",
     "open_encoder",
 ]
 
@@ -86,86 +71,11 @@ FAKE_NOTE = "note: the fake backend counts common words; its scores mean nothing
 _MODEL_PANEL = "Model"
 _LONG_PANEL = "Long documents"
 
-ModelOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help="A name from `pairscore models`, a folder, or a hub id (owner/name, owner/name@revision; :FILE behind it takes other weights). "
-        "Without it, the model inside the package.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-MaxLengthOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        metavar="TOKENS",
-        help="Tokens of a pair; a longer document is cut, and reported. Without it, the model's own.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-MaxCharsOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        metavar="CHARS",
-        help="Characters one text may have; more is an error. Without it, 2,000,000.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-NumWorkersOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Threads that run the model. Without it, one for each core.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
 BatchSizeOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
         metavar="PAIRS",
         help="The most pairs run at once. Rarely useful: batches are packed by their tokens.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-BackendOption: TypeAlias = Annotated[
-    BackendChoice,
-    typer.Option(
-        help="What runs the model; auto takes the quickest here (see `pairscore doctor`), "
-        "fake counts common words, to try things out without weights.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-DeviceOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DEVICE",
-        help="Where the model runs: cpu, cuda, cuda:1. Without it, what the backend prefers.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-DTypeOption: TypeAlias = Annotated[
-    DTypeChoice | None,
-    typer.Option(
-        help="The numbers that torch computes in. Without it, float32 on the CPU, float16 on a GPU.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-PromptOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="What is put before each query: one of the model's own prompts by its name, or a text. "
-        "Without it, the model's default.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-LabelOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Of a model with several labels, the one that is scored. Without it, all of them.",
         rich_help_panel=_MODEL_PANEL,
     ),
 ]
@@ -177,58 +87,6 @@ SkipCheckOption: TypeAlias = Annotated[
         rich_help_panel=_MODEL_PANEL,
     ),
 ]
-CalibrationOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="A calibration made by `pairscore calibrate`. Without it, the one beside the model, if any.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-LongDocumentsOption: TypeAlias = Annotated[
-    LongDocumentsChoice | None,
-    typer.Option(
-        help="truncate cuts a document that is too long, chunk reads it in windows that overlap. Without it, "
-        "truncate, or chunk if an option below is given.",
-        show_default=False,
-        rich_help_panel=_LONG_PANEL,
-    ),
-]
-AggregateOption: TypeAlias = Annotated[
-    AggregateChoice | None,
-    typer.Option(
-        help="How the windows' scores become one: the highest (max, without this option), their mean, their "
-        "mean weighted by their softmax, or that of the first.",
-        show_default=False,
-        rich_help_panel=_LONG_PANEL,
-    ),
-]
-WindowOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        "--window",
-        metavar="TOKENS",
-        help="Tokens of the document in a window. Without it, what fits beside the query.",
-        rich_help_panel=_LONG_PANEL,
-    ),
-]
-OverlapOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        "--overlap",
-        metavar="TOKENS",
-        help="Tokens that windows share, at most half of a window. Without it, an eighth.",
-        rich_help_panel=_LONG_PANEL,
-    ),
-]
-MaxWindowsOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Windows of one document; what is behind them is not read, and reported. Without it, 64.",
-        rich_help_panel=_LONG_PANEL,
-    ),
-]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 QuietOption: TypeAlias = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress bar, no notes; errors still show.")
@@ -237,33 +95,179 @@ QuietOption: TypeAlias = Annotated[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelOptions:
-    """Which model, and how it is run.
+    """Which model, and how it is run; each field is a flag, and its help says what it means."""
 
-    Attributes:
-        model: a name, a folder or a hub id; None for the bundled one.
-        max_length: tokens of a pair.
-        max_chars: characters of a text.
-        num_workers: threads.
-        backend: what runs it.
-        device: where.
-        dtype: in which numbers.
-        label: of several, the one that is scored.
-        prompt: what is put before each query.
-        skip_checks: names of checks that are not made.
-        calibration: what the probabilities are made with; None takes what lies beside the model.
-    """
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="A name from `pairscore models`, a folder, or a hub id (owner/name, owner/name@revision; :FILE behind it takes other weights). "
+            "Without it, the model inside the package.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="TOKENS",
+            help="Tokens of a pair; a longer document is cut, and reported. Without it, the model's own.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    max_chars: Annotated[
+        int | None,
+        typer.Option(
+            metavar="CHARS",
+            help="Characters one text may have; more is an error. Without it, 2,000,000.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    num_workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Threads that run the model. Without it, one for each core.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    backend: Annotated[
+        BackendChoice,
+        typer.Option(
+            help="What runs the model; auto takes the quickest here (see `pairscore doctor`), "
+            "fake counts common words, to try things out without weights.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = BackendChoice.ONNX
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Where the model runs: cpu, cuda, cuda:1. Without it, what the backend prefers.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    dtype: Annotated[
+        DTypeChoice | None,
+        typer.Option(
+            help="The numbers that torch computes in. Without it, float32 on the CPU, float16 on a GPU.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a model with several labels, the one that is scored. Without it, all of them.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What is put before each query: one of the model's own prompts by its name, or a text. "
+            "Without it, the model's default.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A calibration made by `pairscore calibrate`. Without it, the one beside the model, if any.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    skip_checks: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--skip-check",
+            metavar="NAME",
+            help="A check that is not made when the model is loaded; may be given several times.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = ()
 
-    model: str | None = None
-    max_length: int | None = None
-    max_chars: int | None = None
-    num_workers: int | None = None
-    backend: BackendChoice = BackendChoice.ONNX
-    device: str | None = None
-    dtype: DTypeChoice | None = None
-    label: str | None = None
-    prompt: str | None = None
-    skip_checks: tuple[str, ...] = ()
-    calibration: Path | None = None
+    @property
+    def is_fake(self) -> bool:
+        """Whether its scores mean nothing."""
+        return self.backend is BackendChoice.FAKE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LongOptions:
+    """What becomes of long documents; each field is a flag, and its help says what it means."""
+
+    mode: Annotated[
+        LongDocumentsChoice | None,
+        typer.Option(
+            "--long-documents",
+            help="truncate cuts a document that is too long, chunk reads it in windows that overlap. Without it, "
+            "truncate, or chunk if an option below is given.",
+            show_default=False,
+            rich_help_panel=_LONG_PANEL,
+        ),
+    ] = None
+    aggregate: Annotated[
+        AggregateChoice | None,
+        typer.Option(
+            help="How the windows' scores become one: the highest (max, without this option), their mean, their "
+            "mean weighted by their softmax, or that of the first.",
+            show_default=False,
+            rich_help_panel=_LONG_PANEL,
+        ),
+    ] = None
+    window: Annotated[
+        int | None,
+        typer.Option(
+            "--window",
+            metavar="TOKENS",
+            help="Tokens of the document in a window. Without it, what fits beside the query.",
+            rich_help_panel=_LONG_PANEL,
+        ),
+    ] = None
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            "--overlap",
+            metavar="TOKENS",
+            help="Tokens that windows share, at most half of a window. Without it, an eighth.",
+            rich_help_panel=_LONG_PANEL,
+        ),
+    ] = None
+    max_windows: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Windows of one document; what is behind them is not read, and reported. Without it, 64.",
+            rich_help_panel=_LONG_PANEL,
+        ),
+    ] = None
+
+    def chunking(self) -> Chunking | None:
+        """How long documents are read in windows; None if they are cut.
+
+        Raises:
+            SettingError: the options contradict each other, or one makes no sense.
+        """
+        from pairscore.config import Chunking, chosen_chunking
+
+        given: dict[str, Any] = {
+            "aggregate": None if self.aggregate is None else self.aggregate.value,
+            "window_tokens": self.window,
+            "overlap_tokens": self.overlap,
+            "max_windows": self.max_windows,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        if given and self.mode is LongDocumentsChoice.TRUNCATE:
+            raise SettingError(
+                "--long-documents is truncate, and --aggregate, --window, --overlap and --max-windows are for "
+                "chunk; make it chunk, or leave them out"
+            )
+        mode: Literal["chunk"] | None = "chunk" if self.mode is LongDocumentsChoice.CHUNK else None
+        return chosen_chunking(mode, Chunking(**given) if given else None)
 
 
 def open_encoder(options: ModelOptions) -> CrossEncoder:
@@ -288,37 +292,6 @@ def open_encoder(options: ModelOptions) -> CrossEncoder:
         skip_checks=options.skip_checks,
         calibration=options.calibration,
     )
-
-
-def chunking_of(
-    long_documents: LongDocumentsChoice | None,
-    *,
-    aggregate: AggregateChoice | None,
-    window: int | None,
-    overlap: int | None,
-    max_windows: int | None,
-) -> Chunking | None:
-    """How long documents are read in windows; None if they are cut.
-
-    Raises:
-        SettingError: the options contradict each other, or one makes no sense.
-    """
-    from pairscore.config import Chunking, chosen_chunking
-
-    given: dict[str, Any] = {
-        "aggregate": None if aggregate is None else aggregate.value,
-        "window_tokens": window,
-        "overlap_tokens": overlap,
-        "max_windows": max_windows,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if given and long_documents is LongDocumentsChoice.TRUNCATE:
-        raise SettingError(
-            "--long-documents is truncate, and --aggregate, --window, --overlap and --max-windows are for "
-            "chunk; make it chunk, or leave them out"
-        )
-    mode: Literal["chunk"] | None = "chunk" if long_documents is LongDocumentsChoice.CHUNK else None
-    return chosen_chunking(mode, Chunking(**given) if given else None)
 
 
 def check_argument(text: str, *, name: str) -> str:

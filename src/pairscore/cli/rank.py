@@ -12,6 +12,7 @@ from pairscore.cli import options, output
 from pairscore.cli.files import FileFormat, known_format, open_reader, places
 from pairscore.cli.files.base import Broken
 from pairscore.cli.files.columns import require_column
+from pairscore.cli.records import with_records
 from pairscore.errors import DataFileError, EmptyInputError, SettingError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class _Document:
     text: str
 
 
+@with_records()
 def rank(
     query: Annotated[
         str, typer.Argument(help="What the documents should answer.", show_default=False)
@@ -80,23 +82,9 @@ def rank(
             help="The format, where the ending does not say it; without it, one document a line.",
         ),
     ] = None,
-    model: options.ModelOption = None,
-    max_length: options.MaxLengthOption = None,
-    max_chars: options.MaxCharsOption = None,
-    num_workers: options.NumWorkersOption = None,
+    chosen: options.ModelOptions,
     batch_size: options.BatchSizeOption = None,
-    backend: options.BackendOption = options.BackendChoice.ONNX,
-    device: options.DeviceOption = None,
-    dtype: options.DTypeOption = None,
-    label: options.LabelOption = None,
-    prompt: options.PromptOption = None,
-    calibration: options.CalibrationOption = None,
-    skip_check: options.SkipCheckOption = None,
-    long_documents: options.LongDocumentsOption = None,
-    aggregate: options.AggregateOption = None,
-    window: options.WindowOption = None,
-    overlap: options.OverlapOption = None,
-    max_windows: options.MaxWindowsOption = None,
+    long: options.LongOptions,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -104,23 +92,8 @@ def rank(
     options.check_argument(query, name="QUERY")
     if top_k is not None and top_k < 1:
         raise SettingError(f"--top-k is {top_k}; it must be at least 1")
-    chosen = options.ModelOptions(
-        model=model,
-        max_length=max_length,
-        max_chars=max_chars,
-        num_workers=num_workers,
-        backend=backend,
-        device=device,
-        dtype=dtype,
-        label=label,
-        prompt=prompt,
-        calibration=calibration,
-        skip_checks=tuple(skip_check or ()),
-    )
-    chunking = options.chunking_of(
-        long_documents, aggregate=aggregate, window=window, overlap=overlap, max_windows=max_windows
-    )
-    if backend is options.BackendChoice.FAKE and not quiet:
+    chunking = long.chunking()
+    if chosen.is_fake and not quiet:
         output.note(options.FAKE_NOTE)
     documents = _documents(file, known_format(file) or file_format, column=document_column)
     from pairscore.road.ranking import check_one_number

@@ -10,6 +10,7 @@ import typer
 
 from pairscore.cli import options, output
 from pairscore.cli.files import FileFormat, format_of, known_format, places
+from pairscore.cli.records import with_records
 from pairscore.cli.stream import FileJob, Outcome, kept, score_file
 from pairscore.errors import SettingError
 
@@ -47,6 +48,7 @@ class OnError(StrEnum):
     SKIP = "skip"
 
 
+@with_records()
 def score(
     text_a: Annotated[
         str | None,
@@ -123,44 +125,15 @@ def score(
             "--overwrite", help="Replace an output that exists.", rich_help_panel=_FILE_PANEL
         ),
     ] = False,
-    model: options.ModelOption = None,
-    max_length: options.MaxLengthOption = None,
-    max_chars: options.MaxCharsOption = None,
-    num_workers: options.NumWorkersOption = None,
+    chosen: options.ModelOptions,
     batch_size: options.BatchSizeOption = None,
-    backend: options.BackendOption = options.BackendChoice.ONNX,
-    device: options.DeviceOption = None,
-    dtype: options.DTypeOption = None,
-    label: options.LabelOption = None,
-    prompt: options.PromptOption = None,
-    calibration: options.CalibrationOption = None,
-    skip_check: options.SkipCheckOption = None,
-    long_documents: options.LongDocumentsOption = None,
-    aggregate: options.AggregateOption = None,
-    window: options.WindowOption = None,
-    overlap: options.OverlapOption = None,
-    max_windows: options.MaxWindowsOption = None,
+    long: options.LongOptions,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Score one pair, or a file of pairs; `HELP` is what the user reads."""
-    chosen = options.ModelOptions(
-        model=model,
-        max_length=max_length,
-        max_chars=max_chars,
-        num_workers=num_workers,
-        backend=backend,
-        device=device,
-        dtype=dtype,
-        label=label,
-        prompt=prompt,
-        calibration=calibration,
-        skip_checks=tuple(skip_check or ()),
-    )
-    chunking = options.chunking_of(
-        long_documents, aggregate=aggregate, window=window, overlap=overlap, max_windows=max_windows
-    )
-    if backend is options.BackendChoice.FAKE and not quiet:
+    chunking = long.chunking()
+    if chosen.is_fake and not quiet:
         output.note(options.FAKE_NOTE)
     if source is None:
         if target is not None:
@@ -182,7 +155,7 @@ def score(
         score_column=score_column,
         skip_broken=on_error is OnError.SKIP,
         overwrite=overwrite,
-        max_chars=max_chars,
+        max_chars=chosen.max_chars,
         batch_size=batch_size,
         chunking=chunking,
         show_progress=not quiet,

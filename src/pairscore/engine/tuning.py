@@ -50,7 +50,7 @@ def candidates(
     workers = (
         (num_workers,) if num_workers else tuple(dict.fromkeys((num_cores, -(-num_cores // 2))))
     )
-    budgets = (budget,) if budget else _BUDGETS
+    budgets: tuple[int, ...] = (budget,) if budget else _BUDGETS
     if preferred is not None and preferred.budget not in _BUDGETS and budget is None:
         # A GPU's: what suits a CPU's cores says nothing about it.
         workers = (num_workers or preferred.num_workers,)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from tests.unit.measured import MODEL, an_answer
 
-from pairscore.engine.records import Answer, BatchReport, Timing
-from pairscore.road.ranking import scores_of
+from pairscore.engine.records import BatchReport
 from pairscore.service.logs import QUIET_ROUTES, AccessRecord
 from pairscore.service.telemetry import Telemetry
 
@@ -42,18 +42,16 @@ GIVEN = {"job", "instance", "le", "namespace", "pod"}
 
 def _touched() -> Telemetry:
     """Everything has been counted once, so that each metric has its labels."""
-    telemetry = Telemetry()
-    scores = scores_of([1.0], activation="identity", num_tokens=[5], truncated=[False], model="m")
-    timing = Timing(tokenize_s=0.1, queue_s=0.1, inference_s=0.1, total_s=0.3)
-    telemetry.describe(version="1", model="m", revision="r", sha256="s", backend="onnx")
+    telemetry = Telemetry([MODEL])
+    telemetry.describe(version="1", model=MODEL, revision="r", sha256="s", backend="onnx")
     telemetry.request(route="/rerank", status=200, seconds=0.3, key="k")
     telemetry.charged(key="k", num_tokens=5)
     telemetry.refused_key("QuotaError")
-    telemetry.tokenized(num_pairs=1, seconds=0.1)
-    telemetry.ran(
+    telemetry.of(MODEL).tokenized(num_pairs=1, seconds=0.1)
+    telemetry.of(MODEL).ran(
         BatchReport(num_pairs=1, num_tokens=5, num_padded_tokens=5, seconds=0.1, num_threads=1)
     )
-    telemetry.ended("ok", answer=Answer(scores=scores, timing=timing, num_cached=0, num_shared=0))
+    telemetry.of(MODEL).ended("ok", answer=an_answer())
     return telemetry
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Truncation",
     "TruncationSide",
     "chosen_chunking",
+    "cpu_quota",
     "num_cores",
 ]
 
@@ -62,8 +63,13 @@ def num_cores() -> int:
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    quota = _cpu_quota(_MEMBERSHIP, _CGROUPS)
+    quota = cpu_quota()
     return cores if quota is None else max(1, min(cores, math.floor(quota)))
+
+
+def cpu_quota() -> float | None:
+    """The processors that this process's cgroups pay for, such as 2.5; None without a quota."""
+    return _cpu_quota(_MEMBERSHIP, _CGROUPS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,7 @@ from pairscore.models.card import Card
 from pairscore.road import ranking
 from pairscore.road.ahead import each_ahead
 from pairscore.road.backends.base import Backend, BackendOptions, DType
+from pairscore.road.choice import Choice
 from pairscore.road.folding import WindowedRead, windowed_scores
 from pairscore.road.halving import Halving
 from pairscore.road.planning import restore
@@ -71,7 +72,8 @@ class CrossEncoder:
         num_workers: threads that each run one micro-batch; None takes what the backend prefers: one for each
             core, or two for a GPU.
         activation_fn: replaces the model's own activation in `predict` and `rank`.
-        backend: ``onnx``, ``torch``, ``fake`` (no weights, for tests), or a `Backend` of your own.
+        backend: ``onnx``, ``torch``, ``openvino``, ``auto`` (the quickest here; `choice` says why), ``fake`` (no
+            weights, for tests), or a `Backend` of your own.
         config: everything else; `max_length` and `num_workers` given here win over it.
 
     Raises:
@@ -140,6 +142,11 @@ class CrossEncoder:
     def backend_name(self) -> str:
         """The name of the backend that runs the model."""
         return self._road.backend_name
+
+    @property
+    def choice(self) -> Choice | None:
+        """What ``backend="auto"`` chose, and why; None where a backend was named."""
+        return self._road.choice
 
     # One tuple of two strings is also an iterable of strings, so the two signatures overlap on purpose:
     # the first one that fits is meant.

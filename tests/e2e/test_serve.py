@@ -150,7 +150,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     )
 
     assert done.returncode not in (0, -signal.SIGTERM)
-    assert "hf download somebody/unknown-model" in done.stdout + done.stderr
+    assert "pairscore models pull somebody/unknown-model" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 

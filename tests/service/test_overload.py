@@ -163,7 +163,10 @@ def test_a_client_that_goes_away(gate: Gate) -> None:
                 gate.open()
             text = (await client.get("/metrics")).text
             assert 'pairscore_requests_total{route="/rerank",status="499"} 1.0' in text
-            assert 'pairscore_outcomes_total{outcome="cancelled"} 1.0' in text
+            assert (
+                'pairscore_outcomes_total{model="ms-marco-minilm-l12",outcome="cancelled"} 1.0'
+                in text
+            )
             assert (await client.post("/score", json=PAIR)).status_code == 200
 
     anyio.run(main)

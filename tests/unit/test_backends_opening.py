@@ -51,7 +51,7 @@ def _both(path: Path) -> list[Backend]:
 def test_a_name_that_is_not_known_lists_those_that_are() -> None:
     """Every backend is named."""
     with pytest.raises(
-        SettingError, match="'abacus'; known are 'onnx', 'torch', 'openvino', 'fake'"
+        SettingError, match="'abacus'; known are 'auto', 'onnx', 'torch', 'openvino', 'fake'"
     ):
         CrossEncoder(backend="abacus")  # type: ignore[arg-type]
 

@@ -22,5 +22,5 @@ def test_safetensors_go_before_onnx(tmp_path: Path) -> None:
 
     assert resolve(folder).weights.name == "model.onnx"
     assert with_source_weights(resolve(folder)).weights.name == "model.safetensors"
-    named = with_source_weights(resolve(folder / "other.onnx"))
+    named = with_source_weights(resolve(f"{folder}:other.onnx"))
     assert named.weights.name == "other.onnx"

@@ -195,7 +195,8 @@ def test_keywords_win_over_the_config_and_the_rest_of_it_stays() -> None:
     """Two ways to say the same never lose a third setting."""
     config = RoadConfig(max_length=100, budget=64, truncation_side="left", max_chars=999)
     with CrossEncoder(backend="fake", config=config, max_length=50) as model:
-        assert model._road.config == replace(config, max_length=50)
+        kept = replace(config, max_length=50).settled(budget=512, num_workers=None)
+        assert model._road.config == kept
 
 
 def test_only_the_cpu_is_accepted() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain
-from tests.unit.measured import REPORT, STATE, STATS, an_answer, numbers_of
+from tests.unit.measured import MODEL, REPORT, STATE, STATS, an_answer, numbers_of
 
 from pairscore.service.telemetry import Telemetry
 
@@ -20,7 +20,7 @@ PROMETHEUS = (
 
 def test_what_is_served() -> None:
     """The facts are labels of one sample; a fact that there is not is empty."""
-    telemetry = Telemetry()
+    telemetry = Telemetry([MODEL])
     telemetry.describe(version="1.2", model="a\nb", revision=None, sha256="ab12", backend="onnx")
 
     assert (
@@ -33,7 +33,7 @@ def test_what_is_served() -> None:
 
 def test_the_process_is_seen() -> None:
     """Memory and garbage collection, in this registry too."""
-    names = numbers_of(Telemetry())
+    names = numbers_of(Telemetry([MODEL]))
 
     assert names["process_resident_memory_bytes"] > 1e6
     assert any(name.startswith("python_gc_collections_total") for name in names)
@@ -45,7 +45,7 @@ def test_the_process_is_seen() -> None:
 )
 def test_plain_text_is_the_default(accept: str) -> None:
     """Whoever does not name OpenMetrics gets the format that everybody reads."""
-    content, content_type = Telemetry().exposition(accept)
+    content, content_type = Telemetry([MODEL]).exposition(accept)
 
     assert content_type == "text/plain; version=0.0.4; charset=utf-8"
     assert {family.name for family in plain(content.decode())} >= {"pairscore_requests"}
@@ -76,9 +76,14 @@ def test_open_metrics_for_those_who_ask(accept: str) -> None:
 
 def _touched() -> Telemetry:
     """With every metric in use."""
-    telemetry = Telemetry()
-    telemetry.describe(version="1", model="m", revision="r", sha256="s", backend="onnx")
-    telemetry.watch(state=lambda: STATE, cache=lambda: STATS, ready=lambda: True)
+    telemetry = Telemetry([MODEL])
+    telemetry.describe(version="1", model=MODEL, revision="r", sha256="s", backend="onnx")
+    telemetry.watch(
+        states=lambda: {MODEL: STATE},
+        num_bytes=lambda: {MODEL: 33},
+        cache=lambda: STATS,
+        ready=lambda: True,
+    )
     telemetry.request(
         route="/rerank",
         status=200,
@@ -88,11 +93,11 @@ def _touched() -> Telemetry:
     )
     telemetry.charged(key="search", num_tokens=21)
     telemetry.refused_key("KeyUnknownError")
-    telemetry.tokenized(num_pairs=20, seconds=0.002)
-    telemetry.ran(REPORT)
-    telemetry.ended("ok", answer=an_answer())
-    telemetry.replaced_worker("died")
-    telemetry.split()
+    telemetry.of(MODEL).tokenized(num_pairs=20, seconds=0.002)
+    telemetry.of(MODEL).ran(REPORT)
+    telemetry.of(MODEL).ended("ok", answer=an_answer())
+    telemetry.of(MODEL).replaced_worker("died")
+    telemetry.of(MODEL).split()
     return telemetry
 
 

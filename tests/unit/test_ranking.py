@@ -149,9 +149,9 @@ def test_a_threshold_knows_its_scale() -> None:
 
     assert [hit.corpus_id for hit in hits(unit, min_score=Threshold(0.6, "unit"))] == [1]
     assert [hit.corpus_id for hit in hits(logit, min_score=Threshold(0.6, "logit"))] == [1]
-    with pytest.raises(ScaleError, match="logits with 0.4055"):
+    with pytest.raises(ScaleError, match=r"logits with 0.4055"):
         hits(logit, min_score=Threshold(0.6, "unit"))
-    with pytest.raises(ScaleError, match="probabilities with 0.6457"):
+    with pytest.raises(ScaleError, match=r"probabilities with 0.6457"):
         hits(unit, min_score=Threshold(0.6, "logit"))
 
 

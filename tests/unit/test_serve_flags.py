@@ -139,7 +139,7 @@ def test_the_model_has_a_short_flag(served: list[ServiceSettings]) -> None:
     """As in the other verbs."""
     _serve("-m", "some/model")
 
-    assert served[0].model == "some/model"
+    assert served[0].model == ("some/model",)
 
 
 def _fresh(*args: str, code: str = "", **variables: str) -> subprocess.CompletedProcess[str]:

@@ -30,10 +30,15 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "device": ("cpu", "cuda:1", ""),
     "dtype": ("float16", "bfloat16", "int4"),
     "label": ("entailment", "neutral", ""),
+    "prompt": ("query", "query: ", ""),
+    "calibration": ("some.json", "other.json", ""),
+    "long_documents": ("chunk", "truncate", "both"),
+    "max_windows": ("5", "6", "0"),
     "skip_checks": ("head", "order, finite", ""),
     "max_length": ("77", "88", "7"),
     "model_aliases": ("rerank-v3.5", "a, b", ""),
     "any_model": ("true", "false", "maybe"),
+    "max_models_bytes": ("77", "88", "0"),
     "host": ("localhost", "::1", ""),
     "port": ("9000", "0", "65536"),
     "log_level": ("error", "WARNING", "loud"),
@@ -57,6 +62,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "canary_max_age_s": ("60", "61", "inf"),
     "keys_file": ("keys.toml", "other.toml", ""),
     "api_keys": ("a=0123456789abcdef", "b=0123456789abcdef", ""),
+    "model_control": ("ops", "ops, deploy", ""),
     "public_metrics": ("false", "true", "perhaps"),
     "cache_bytes": ("0", "4096", "-1"),
     "cache_ttl_s": ("60", "90.5", "1e300"),
@@ -66,6 +72,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
 }
 CASES = [pytest.param(name, *values, id=name) for name, values in VALUES.items()]
 KINDS = {setting.name: setting.kind for setting in SETTINGS}
+SEVERAL = {setting.name: setting.several for setting in SETTINGS}
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
 
 
@@ -165,7 +172,8 @@ def test_a_file_holds_the_right_kind(
     name: str, text: str, _other: str, _bad: str, tmp_path: Path
 ) -> None:
     """A number in quotes is no number, and true is neither 1 nor a text."""
-    wrong: list[Any] = [[text], {"a": text}]
+    wrong: list[Any] = [[], [1]] if SEVERAL[name] else [[text]]
+    wrong += [{"a": text}]
     wrong += [text, 1] if KINDS[name] is bool else [True]
     wrong += [text] if KINDS[name] in (int, float) else []
     wrong += [1.0] if KINDS[name] is int else []

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
-from tests.unit.measured import REPORT, STATE, STATS, TIMING, an_answer, numbers_of, rises_of
+from tests.unit.measured import MODEL, REPORT, STATE, STATS, TIMING, an_answer, numbers_of, rises_of
 
 from pairscore.engine.records import EngineState, Observer, Outcome
+from pairscore.service.fleet_telemetry import ModelNumbers
 from pairscore.service.telemetry import Telemetry, server_timing
 
 
@@ -49,7 +50,7 @@ def test_a_refused_key() -> None:
 
 def test_a_micro_batch() -> None:
     """Real and padded tokens apart, sizes and seconds as histograms, threads as a label."""
-    rises = rises_of(lambda t: t.ran(REPORT))
+    rises = rises_of(lambda t: t.of(MODEL).ran(REPORT))
 
     assert rises == {
         'pairscore_micro_batches_total{threads="1"}': 1,
@@ -69,7 +70,7 @@ def test_micro_batches_with_different_threads() -> None:
 
     def act(telemetry: Telemetry) -> None:
         for num_threads in (1, 2, 2):
-            telemetry.ran(replace(REPORT, num_threads=num_threads))
+            telemetry.of(MODEL).ran(replace(REPORT, num_threads=num_threads))
 
     rises = rises_of(act)
 
@@ -79,7 +80,7 @@ def test_micro_batches_with_different_threads() -> None:
 
 def test_a_request_that_ended_well() -> None:
     """Pairs, cut ones, shared ones, and where the time went."""
-    rises = rises_of(lambda t: t.ended("ok", answer=an_answer()))
+    rises = rises_of(lambda t: t.of(MODEL).ended("ok", answer=an_answer()))
 
     assert rises == {
         'pairscore_outcomes_total{outcome="ok"}': 1,
@@ -98,17 +99,17 @@ def test_every_outcome_is_there_from_the_start(outcome: Outcome) -> None:
     """At zero, so that its rate can rise; a request that ended badly counts nothing else."""
     name = f'pairscore_outcomes_total{{outcome="{outcome}"}}'
 
-    assert numbers_of(Telemetry())[name] == 0
-    assert rises_of(lambda t: t.ended(outcome)) == {name: 1}
+    assert numbers_of(Telemetry([MODEL]))[name] == 0
+    assert rises_of(lambda t: t.of(MODEL).ended(outcome)) == {name: 1}
 
 
 def test_what_went_wrong_below() -> None:
     """Replaced workers by reason, and micro-batches that memory was too small for."""
 
     def act(telemetry: Telemetry) -> None:
-        telemetry.replaced_worker("died")
-        telemetry.replaced_worker("hung")
-        telemetry.split()
+        telemetry.of(MODEL).replaced_worker("died")
+        telemetry.of(MODEL).replaced_worker("hung")
+        telemetry.of(MODEL).split()
 
     assert rises_of(act) == {
         'pairscore_replaced_workers_total{reason="died"}': 1,
@@ -119,7 +120,7 @@ def test_what_went_wrong_below() -> None:
 
 def test_tokenization() -> None:
     """Its pairs and its seconds."""
-    assert rises_of(lambda t: t.tokenized(num_pairs=20, seconds=0.002)) == {
+    assert rises_of(lambda t: t.of(MODEL).tokenized(num_pairs=20, seconds=0.002)) == {
         "pairscore_tokenized_pairs_total": 20,
         "pairscore_tokenize_seconds_count": 1,
         "pairscore_tokenize_seconds_sum": 0.002,
@@ -130,12 +131,12 @@ def test_every_method_of_the_observer_is_counted() -> None:
     """A new event of the engine is not lost in silence."""
     methods = {name for name in vars(Observer) if not name.startswith("_")}
 
-    assert methods <= set(vars(Telemetry))
+    assert methods <= set(vars(ModelNumbers))
 
 
 def test_gauges_are_asked_when_they_are_read() -> None:
     """The engine's state, the cache's counts and readiness as they are at that moment, one question each."""
-    telemetry = Telemetry()
+    telemetry = Telemetry([MODEL])
     asked: list[str] = []
     states, stats, ready = iter([STATE, replace(STATE, queue_tokens=1)]), STATS, iter([1, 0])
 
@@ -143,7 +144,12 @@ def test_gauges_are_asked_when_they_are_read() -> None:
         asked.append("state")
         return next(states)
 
-    telemetry.watch(state=state, cache=lambda: stats, ready=lambda: bool(next(ready)))
+    telemetry.watch(
+        states=lambda: {MODEL: state()},
+        num_bytes=lambda: {MODEL: 33},
+        cache=lambda: stats,
+        ready=lambda: bool(next(ready)),
+    )
     first = numbers_of(telemetry)
     second = numbers_of(telemetry)
 
@@ -155,6 +161,8 @@ def test_gauges_are_asked_when_they_are_read() -> None:
 EXPECTED = {
     "pairscore_ready": 1,
     "pairscore_workers": 2,
+    "pairscore_model_loaded": 1,
+    "pairscore_model_bytes": 33,
     "pairscore_requests_in_flight": 3,
     "pairscore_queue_tokens": 4000,
     "pairscore_waiting_pairs": 50,
@@ -174,9 +182,14 @@ EXPECTED = {
 
 def test_before_the_engine_runs_and_without_a_cache() -> None:
     """The metrics are there: not ready, nothing waits, no canary yet, an empty cache."""
-    telemetry = Telemetry()
+    telemetry = Telemetry([MODEL])
     unwatched = numbers_of(telemetry)
-    telemetry.watch(state=lambda: STATE, cache=lambda: None, ready=lambda: True)
+    telemetry.watch(
+        states=lambda: {MODEL: STATE},
+        num_bytes=lambda: {MODEL: None},
+        cache=lambda: None,
+        ready=lambda: True,
+    )
     without_cache = numbers_of(telemetry)
 
     assert unwatched["pairscore_ready"] == 0
@@ -187,8 +200,8 @@ def test_before_the_engine_runs_and_without_a_cache() -> None:
 
 def test_apps_count_apart() -> None:
     """Two in one process have nothing in common."""
-    first, second = Telemetry(), Telemetry()
-    first.ran(REPORT)
+    first, second = Telemetry([MODEL]), Telemetry([MODEL])
+    first.of(MODEL).ran(REPORT)
 
     assert numbers_of(first)["pairscore_tokens_total"] == 400
     assert numbers_of(second)["pairscore_tokens_total"] == 0
@@ -196,14 +209,14 @@ def test_apps_count_apart() -> None:
 
 def test_nothing_is_lost_between_threads() -> None:
     """Several threads tell at once, a new label among what they tell; the sums are right."""
-    telemetry = Telemetry()
+    telemetry = Telemetry([MODEL])
     together = threading.Barrier(8)
 
     def tell(number: int) -> None:
         together.wait()
         for turn in range(200):
-            telemetry.ran(replace(REPORT, num_threads=number % 2))
-            telemetry.ended("ok", answer=an_answer())
+            telemetry.of(MODEL).ran(replace(REPORT, num_threads=number % 2))
+            telemetry.of(MODEL).ended("ok", answer=an_answer())
             if not turn % 50:
                 telemetry.exposition()
 
@@ -226,8 +239,8 @@ def test_nothing_is_lost_between_threads() -> None:
 )
 def test_buckets_tell_micro_batches_apart(seconds: float, bucket: str) -> None:
     """Between 5 and 200 ms, where they are, the bounds are dense."""
-    telemetry = Telemetry()
-    telemetry.ran(replace(REPORT, seconds=seconds))
+    telemetry = Telemetry([MODEL])
+    telemetry.of(MODEL).ran(replace(REPORT, seconds=seconds))
     filled = [
         re.findall(r'le="([^"]+)"', name)[0]
         for name, value in numbers_of(telemetry).items()
@@ -243,3 +256,26 @@ def test_server_timing() -> None:
         server_timing(TIMING)
         == "tokenize;dur=1.2, queue;dur=0.3, inference;dur=20.1, total;dur=22.0"
     )
+
+
+def test_models_are_told_apart() -> None:
+    """Each declared model has its own series from the start, a model that is not in memory those of its loads."""
+    telemetry = Telemetry(["a", "b"])
+    telemetry.watch(
+        states=lambda: {"a": STATE},
+        num_bytes=lambda: {"a": 5, "b": None},
+        cache=lambda: None,
+        ready=lambda: True,
+    )
+    telemetry.of("b").ended("error")
+    telemetry.of("b").loaded(ok=False)
+    telemetry.of("b").unloaded("evicted")
+    numbers = numbers_of(telemetry)
+
+    assert numbers['pairscore_outcomes_total{model="a",outcome="error"}'] == 0
+    assert numbers['pairscore_outcomes_total{model="b",outcome="error"}'] == 1
+    assert numbers['pairscore_model_loads_total{model="b",outcome="failed"}'] == 1
+    assert numbers['pairscore_model_unloads_total{model="b",reason="evicted"}'] == 1
+    assert numbers['pairscore_model_loaded{model="a"}'] == 1
+    assert numbers['pairscore_model_loaded{model="b"}'] == 0
+    assert 'pairscore_queue_tokens{model="b"}' not in numbers

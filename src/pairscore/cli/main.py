@@ -16,7 +16,18 @@ import typer
 from typer.core import TyperGroup
 
 from pairscore import __version__
-from pairscore.cli import calibrate, convert, exits, keys, models, output, rank, score, serve
+from pairscore.cli import (
+    calibrate,
+    convert,
+    doctor,
+    exits,
+    keys,
+    models,
+    output,
+    rank,
+    score,
+    serve,
+)
 from pairscore.errors import PairscoreError
 
 __all__ = ["app", "run"]
@@ -121,6 +132,7 @@ app.command("score", help=score.HELP)(score.score)
 app.command("rank", help=rank.HELP)(rank.rank)
 app.command("calibrate", help=calibrate.HELP)(calibrate.calibrate)
 app.command("convert", help=convert.HELP)(convert.convert)
+app.command("doctor", help=doctor.HELP)(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command("serve", cls=serve.ServeCommand, help=serve.HELP)(serve.serve)

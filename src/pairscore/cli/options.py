@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from pairscore.cli import output
 from pairscore.errors import SettingError, TextError
 
 if TYPE_CHECKING:
@@ -270,8 +271,8 @@ class LongOptions:
         return chosen_chunking(mode, Chunking(**given) if given else None)
 
 
-def open_encoder(options: ModelOptions) -> CrossEncoder:
-    """Load the model that was asked for."""
+def open_encoder(options: ModelOptions, *, quiet: bool = True) -> CrossEncoder:
+    """Load the model that was asked for; unless `quiet`, a note says what ``auto`` chose."""
     # Here, because `--help` must not pay for a model runtime.
     from pairscore.config import DEFAULT_MAX_CHARS, RoadConfig
     from pairscore.cross_encoder import CrossEncoder
@@ -281,7 +282,7 @@ def open_encoder(options: ModelOptions) -> CrossEncoder:
         num_workers=options.num_workers,
         max_chars=DEFAULT_MAX_CHARS if options.max_chars is None else options.max_chars,
     )
-    return CrossEncoder(
+    encoder = CrossEncoder(
         options.model,
         config=config,
         backend=options.backend.value,
@@ -292,6 +293,9 @@ def open_encoder(options: ModelOptions) -> CrossEncoder:
         skip_checks=options.skip_checks,
         calibration=options.calibration,
     )
+    if encoder.choice is not None and not quiet:
+        output.note(f"note: {encoder.choice.sentence}")
+    return encoder
 
 
 def check_argument(text: str, *, name: str) -> str:

@@ -98,7 +98,7 @@ def rank(
     documents = _documents(file, known_format(file) or file_format, column=document_column)
     from pairscore.road.ranking import check_one_number
 
-    with options.open_encoder(chosen) as encoder:
+    with options.open_encoder(chosen, quiet=quiet) as encoder:
         check_one_number(encoder.card.name, encoder.card.labels)
         scores = encoder.score(
             [(query, document.text) for document in documents],

@@ -141,7 +141,13 @@ def score(
         if text_a is None or text_b is None:
             raise SettingError("give two texts, A and B, or a file of pairs with --input")
         _score_pair(
-            text_a, text_b, chosen, batch_size=batch_size, chunking=chunking, as_json=as_json
+            text_a,
+            text_b,
+            chosen,
+            batch_size=batch_size,
+            chunking=chunking,
+            as_json=as_json,
+            quiet=quiet,
         )
         return
     if text_a is not None:
@@ -162,7 +168,7 @@ def score(
     )
     if as_json and job.target == places.STANDARD:
         raise SettingError("--json prints a summary, so the scores need a file: --output FILE")
-    outcome = score_file(job, lambda: options.open_encoder(chosen))
+    outcome = score_file(job, lambda: options.open_encoder(chosen, quiet=quiet))
     _report(outcome, job, as_json=as_json, quiet=quiet)
 
 
@@ -174,9 +180,10 @@ def _score_pair(
     batch_size: int | None,
     chunking: Chunking | None,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     pair = (options.check_argument(text_a, name="A"), options.check_argument(text_b, name="B"))
-    with options.open_encoder(chosen) as encoder:
+    with options.open_encoder(chosen, quiet=quiet) as encoder:
         scores = encoder.score([pair], batch_size=batch_size, chunking=chunking)
         max_length = encoder.max_length
     best = scores.best(0)

@@ -105,7 +105,7 @@ class Float32Products:
         return self._nodes.add("MatMul", [x, self._nodes.constant(f"{name}.weight", weight.T)])
 
     def gelu(self, x: str, bias: str) -> str:
-        """Add and Gelu, which ONNX Runtime joins when it loads them."""
+        """Add and Gelu; ONNX Runtime joins the Add with the product before it when it loads them."""
         return self._nodes.add("Gelu", [self._nodes.add("Add", [x, bias])])
 
     def look_up(self, kind: str, name: str, table: Array, read: Reader) -> list[str]:  # noqa: ARG002 - bytes only

@@ -15,7 +15,7 @@ import numpy as np
 
 from pairscore.config import Chunking, RoadConfig, SettledConfig, Truncation
 from pairscore.errors import BackendError, NonFiniteScoreError, SettingError
-from pairscore.models.calibration import fitting
+from pairscore.models.calibration import CALIBRATION_CHECK, fitting
 from pairscore.models.card import Card, read_card
 from pairscore.models.prompts import choose_prompt
 from pairscore.models.resolve import ModelFiles, file_sha256, resolve
@@ -249,6 +249,7 @@ def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
             config=settings,
             options=on,
             folder=cache_folder,
+            calibrated_sha256=_calibrated_sha256(card, files, calibration, label, skip_checks),
         )
         chosen = choose(question)
         choice, runs, files = chosen.choice, chosen.backend, chosen.files
@@ -267,6 +268,23 @@ def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
     )
     check(road, skip=skip_checks, own_backend=not isinstance(backend, str))
     return road
+
+
+def _calibrated_sha256(
+    card: Card,
+    files: ModelFiles,
+    path: Path | None,
+    label: str | None,
+    skip_checks: Collection[str],
+) -> str | None:
+    """Of the weights that the calibration was fitted on; None without one, or where it is not compared."""
+    skip = (CALIBRATION_CHECK,)
+    found = fitting(
+        card.calibration, path=path, files=files, backend="auto", label=label, skip_checks=skip
+    )
+    return (
+        None if found is None or CALIBRATION_CHECK in skip_checks else found.origin.weights_sha256
+    )
 
 
 def _with_calibration(  # noqa: PLR0913 - what it must fit

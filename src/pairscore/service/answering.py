@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -20,36 +21,45 @@ from starlette.requests import ClientDisconnect
 from pairscore.engine.core import outcome_of
 from pairscore.engine.records import Answer
 from pairscore.errors import EmptyInputError, LimitError
-from pairscore.models.card import Card
 from pairscore.service import access, bodies
 from pairscore.service.dialects import faults
 from pairscore.service.dialects.records import Ask, Found, Operation
+from pairscore.service.fleet_member import Member
+from pairscore.service.long_documents import chunking_of
 from pairscore.service.parts import Parts
 from pairscore.service.refusals import Refusal
 from pairscore.service.schemas import Body
 from pairscore.service.settings import ServiceSettings, option
 from pairscore.service.telemetry import server_timing
 from pairscore.service.waiting import deadline_of, until_gone
+from pairscore.values import Windows
 
 __all__ = [
+    "CALIBRATION_HEADER",
     "MODEL_HEADER",
     "SCALE_HEADER",
     "TIMING_HEADER",
     "TRUNCATED_HEADER",
+    "WINDOWS_HEADER",
     "answered",
+    "asked_model",
+    "calibration_header",
     "charge",
     "check_ask",
     "check_labels",
     "check_model",
     "model_header",
+    "refuse_model",
     "scored",
     "scoring",
     "written",
 ]
 
 MODEL_HEADER: Final = "X-Pairscore-Model"
+CALIBRATION_HEADER: Final = "X-Pairscore-Calibration"
 SCALE_HEADER: Final = "X-Pairscore-Scale"
 TRUNCATED_HEADER: Final = "X-Pairscore-Truncated"
+WINDOWS_HEADER: Final = "X-Pairscore-Windows-Limited"
 TIMING_HEADER: Final = "Server-Timing"
 
 # Below this many results, writing them is quicker than the way to a thread and back.
@@ -72,9 +82,9 @@ async def answered(
         operation = await bodies.on_thread(raw, partial(_fitting, raw, operations, settings))
     setattr(request.state, faults.STATE, operation.shape)
     body, ask = await bodies.on_thread(raw, partial(_read, raw, operation, settings))
-    check_model(ask.model, parts)
-    check_labels(parts.runtime.engine.road.card, takes_labels=operation.takes_labels)
-    answer = await scored(request, parts, ask)
+    ask = replace(ask, model=asked_model(request, ask.model))
+    check_labels(check_model(ask.model, parts), takes_labels=operation.takes_labels)
+    answer = await scored(request, parts, ask, takes_labels=operation.takes_labels)
     found = Found(
         ask=ask,
         answer=answer,
@@ -86,10 +96,10 @@ async def answered(
     return Response(content, headers=headers, media_type="application/json")
 
 
-async def scored(request: Request, parts: Parts, ask: Ask) -> Answer:
+async def scored(request: Request, parts: Parts, ask: Ask, *, takes_labels: bool = False) -> Answer:
     """The engine's answer, told to everybody who counts: traces, the log, the key's quota."""
     deadline_s = deadline_of(request, deadline_ms=ask.deadline_ms)
-    work = scoring(parts, ask, deadline_s=deadline_s)
+    work = scoring(parts, ask, deadline_s=deadline_s, takes_labels=takes_labels)
     try:
         answer = await until_gone(request, work)
     except BaseException as error:
@@ -102,14 +112,24 @@ async def scored(request: Request, parts: Parts, ask: Ask) -> Answer:
     return answer
 
 
-def scoring(parts: Parts, ask: Ask, *, deadline_s: float | None) -> Coroutine[Any, Any, Answer]:
-    """The engine at work on what was asked for; nobody is told yet.
+def scoring(
+    parts: Parts, ask: Ask, *, deadline_s: float | None, takes_labels: bool = False
+) -> Coroutine[Any, Any, Answer]:
+    """The engine at work on what was asked for, with the model that was named; nobody is told yet.
 
     Raises:
-        ModelError: no model is loaded.
+        ModelError: no model is open.
+        Refusal: no such model is served here, it cannot be loaded now, or it is none for this answer.
     """
-    return parts.runtime.engine.score(
-        ask.pairs, deadline_s=deadline_s, priority=ask.priority, truncation=ask.truncation
+    return parts.runtime.fleet.score(
+        check_model(ask.model, parts),
+        ask.pairs,
+        deadline_s=deadline_s,
+        priority=ask.priority,
+        truncation=ask.truncation,
+        chunking=chunking_of(ask.windows, parts.settings),
+        # What a model that was not in memory puts out is known only once it is.
+        accept=partial(check_labels, takes_labels=takes_labels),
     )
 
 
@@ -120,35 +140,54 @@ def charge(request: Request, parts: Parts, answer: Answer) -> None:
     parts.telemetry.charged(key=request.state.key_name, num_tokens=num_tokens)
 
 
-def check_model(name: str | None, parts: Parts) -> None:
-    """Refuse a model that is not served here.
+def asked_model(request: Request, name: str | None) -> str | None:
+    """The model that a request names: in a header, which every dialect has room for, else in its body."""
+    return request.headers.get(MODEL_HEADER) or name
+
+
+def check_model(name: str | None, parts: Parts) -> Member:
+    """The model of that name; refuses one that is not served here.
 
     Raises:
-        Refusal: it has neither the name nor an alias of the one that is.
+        Refusal: no model has that name or alias.
+        ModelError: no model is open.
     """
-    settings = parts.settings
-    if not name or settings.any_model:
-        return
-    served = parts.runtime.engine.road.card.name
-    if name not in {served, settings.model, *settings.aliases}:
-        message = (
-            f"the model {name[:100]!r} is not served here; send {served!r}, or leave the model out. "
-            f"The operator can give it further names with {option('model_aliases')}, "
-            f"or let every name pass with {option('any_model')}"
-        )
-        raise Refusal("ModelUnknownError", message, details=[("model", message)])
+    fleet = parts.runtime.fleet
+    member = fleet.find(name)
+    if member is None and parts.settings.any_model:
+        return fleet.default
+    if member is None:
+        refuse_model(name, parts)
+    return member
 
 
-def check_labels(card: Card, *, takes_labels: bool = False) -> None:
+def refuse_model(name: str | None, parts: Parts) -> NoReturn:
+    """Say that no model has that name.
+
+    Raises:
+        Refusal: always.
+    """
+    fleet = parts.runtime.fleet
+    served = " or ".join(repr(one.name) for one in fleet.members)
+    message = (
+        f"the model {(name or '')[:100]!r} is not served here; send {served}, or leave the model out. "
+        f"The operator can give it further names with {option('model_aliases')}, "
+        f"or let every name pass with {option('any_model')}"
+    )
+    raise Refusal("ModelUnknownError", message, details=[("model", message)])
+
+
+def check_labels(member: Member, *, takes_labels: bool = False) -> None:
     """Refuse to order by a model with several labels.
 
     Raises:
         Refusal: the answer would have room for one number a pair only.
     """
-    if card.labels and not takes_labels:
+    labels = () if member.facts is None else member.facts.labels
+    if labels and not takes_labels:
         raise Refusal(
             "LabelsError",
-            f"{card.name} puts out {len(card.labels)} labels ({', '.join(card.labels)}), and this answer has room "
+            f"{member.name} puts out {len(labels)} labels ({', '.join(labels)}), and this answer has room "
             f"for one number a pair: send pairs to /score or /score/batch, or ask the operator to choose one "
             f"label with {option('label')}",
         )
@@ -212,10 +251,24 @@ def model_header(name: str) -> Mapping[str, str]:
     return {MODEL_HEADER: quote(name, safe="/@:+-._~ ")}
 
 
+def calibration_header(method: str | None) -> Mapping[str, str]:
+    """The header that says how probabilities were calibrated; none if they were not."""
+    return {} if method is None else {CALIBRATION_HEADER: method}
+
+
 def _headers(found: Found) -> Mapping[str, str]:
     return {
         **model_header(found.model),
+        **calibration_header(found.scores.calibration),
+        **_windows_header(found.scores.windows),
         SCALE_HEADER: "logit" if found.ask.raw else "probability",
         TRUNCATED_HEADER: str(found.scores.num_truncated),
         TIMING_HEADER: server_timing(found.answer.timing),
     }
+
+
+def _windows_header(windows: Windows | None) -> Mapping[str, str]:
+    """How many documents go on behind the most windows; left out where none does."""
+    if windows is None or not windows.num_limited:
+        return {}
+    return {WINDOWS_HEADER: str(windows.num_limited)}

@@ -22,9 +22,10 @@ from starlette.types import Receive, Scope, Send
 import pairscore
 from pairscore.errors import PairscoreError
 from pairscore.road.road import Road
-from pairscore.service import batching, health, problems, routes
+from pairscore.service import batching, fleet_control, health, problems, routes
 from pairscore.service.access import PUBLIC_PATHS, Access
 from pairscore.service.dialects import models
+from pairscore.service.fleet_specs import default_spec, specs_of
 from pairscore.service.keys import KeyRing
 from pairscore.service.middleware import BodyLimit, Door
 from pairscore.service.parts import Parts
@@ -99,6 +100,7 @@ def create_app(settings: ServiceSettings | None = None, *, road: Road | None = N
     app.include_router(health.router)
     app.include_router(routes.router)
     app.include_router(batching.router)
+    app.include_router(fleet_control.router)
     app.include_router(models.router)
     app.add_api_route("/", _index, include_in_schema=False)
     app.add_api_route("/docs", _docs, include_in_schema=False)
@@ -111,11 +113,14 @@ def create_app(settings: ServiceSettings | None = None, *, road: Road | None = N
 
 
 def _parts(settings: ServiceSettings, road: Road | None) -> Parts:
-    telemetry = Telemetry()
+    specs = list(specs_of(settings))
+    if road is not None:
+        specs[0] = default_spec(specs[0], name=road.card.name)
+    telemetry = Telemetry([spec.name for spec in specs])
     secret = settings.api_keys
     return Parts(
         settings=settings,
-        runtime=Runtime(settings, telemetry=telemetry, road=road),
+        runtime=Runtime(settings, specs=specs, telemetry=telemetry, road=road),
         telemetry=telemetry,
         keyring=KeyRing(
             keys_file=settings.keys_file,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -27,6 +27,7 @@ from pairscore.service import answering, problems
 from pairscore.service.dialects import batch
 from pairscore.service.dialects.batch import Job, RerankBatchEnd
 from pairscore.service.dialects.records import Found, Usage
+from pairscore.service.fleet_member import Member
 from pairscore.service.parts import Parts
 from pairscore.service.waiting import until_gone
 
@@ -38,6 +39,8 @@ _UNBUFFERED: Final = {"X-Accel-Buffering": "no"}
 # Queries of one call that are under way together: enough to keep the workers busy, few enough to leave others theirs.
 _QUERIES: Final = 8
 _QUERIES_A_WORKER: Final = 2
+# Tokens that a pair may have, where no model says it.
+_MAX_LENGTH: Final = 512
 # And their tokens: this part of what the queue holds, guessed from their characters as admission does.
 _SHARE: Final = 4
 
@@ -156,7 +159,7 @@ class _Tally:
             name: np.concatenate([getattr(part, name) for part in parts]) for name in names
         }
         return Answer(
-            scores=replace(parts[0], **columns),
+            scores=replace(parts[0], windows=None, **columns),
             timing=self._timing(self._answers[0].timing),
             num_cached=sum(answer.num_cached for answer in self._answers),
             num_shared=sum(answer.num_shared for answer in self._answers),
@@ -180,6 +183,7 @@ class Call:
         request: whose whole body has been read.
         parts: of the app.
         jobs: the queries.
+        members: the models that they name.
         deadline_s: seconds from now in which the answers are of use; None takes the setting's.
 
     Raises:
@@ -187,9 +191,17 @@ class Call:
     """
 
     def __init__(
-        self, request: Request, parts: Parts, jobs: Iterable[Job], *, deadline_s: float | None
+        self,
+        request: Request,
+        parts: Parts,
+        jobs: Iterable[Job],
+        *,
+        members: Collection[Member],
+        deadline_s: float | None,
     ) -> None:
-        settings, road = parts.settings, parts.runtime.engine.road
+        settings = parts.settings
+        # Of a model that is not in memory nothing is known; it is at most somewhat too slow or too quick for it.
+        known = [member.facts for member in members if member.facts is not None]
         self._request = request
         self._parts = parts
         # Taken from as they begin, so that what was answered lies in memory no longer.
@@ -197,15 +209,22 @@ class Call:
         self._begin = asyncio.get_running_loop().time()
         self._deadline_s = settings.timeout_s if deadline_s is None else deadline_s
         self._pace = _Pace(
-            max_queries=max(_QUERIES, _QUERIES_A_WORKER * road.config.workers),
+            max_queries=max(
+                [_QUERIES, *(_QUERIES_A_WORKER * facts.num_workers for facts in known)]
+            ),
             max_tokens=settings.max_queue_tokens // _SHARE,
         )
-        self._max_length = road.max_length
+        self._max_length = max((facts.max_length for facts in known), default=_MAX_LENGTH)
         self._ended: asyncio.Queue[_Ended] = asyncio.Queue()
         self._num_scoring = 0
         self._one_scored = asyncio.Event()
         self._tally = _Tally()
-        self.headers = {**answering.model_header(road.card.name), **_UNBUFFERED}
+        methods = {facts.calibration for facts in known}
+        self.headers = {
+            **answering.model_header(", ".join(sorted(member.name for member in members))),
+            **answering.calibration_header(methods.pop() if len(methods) == 1 else None),
+            **_UNBUFFERED,
+        }
 
     async def answer(self, lines: Lines) -> None:
         """Score all queries and write their lines.

@@ -6,6 +6,7 @@ What is read and refused before the first line, and how it is documented, stands
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -19,7 +20,8 @@ from pairscore.service.batch_call import Call, Lines
 from pairscore.service.dialects import batch
 from pairscore.service.dialects.batch import Job, RerankBatchRequest
 from pairscore.service.dialects.faults import NATIVE
-from pairscore.service.parts import PartsOfApp
+from pairscore.service.fleet_member import Member
+from pairscore.service.parts import Parts, PartsOfApp
 from pairscore.service.routes import FAULTS
 from pairscore.service.schemas import ProblemBody
 from pairscore.service.settings import ServiceSettings, option
@@ -127,8 +129,27 @@ async def rerank_batch(request: Request, parts: PartsOfApp) -> Response:
     """
     raw = await bodies.raw_body(request)
     body, jobs = await bodies.on_thread(raw, partial(_read, raw, parts.settings))
-    for name in body.models:
-        answering.check_model(name, parts)
-    answering.check_labels(parts.runtime.engine.road.card)
+    jobs = [
+        _naming(job, answering.asked_model(request, job.ask.model or body.model)) for job in jobs
+    ]
+    members = {answering.check_model(job.ask.model, parts) for job in jobs}
+    answering.check_model(body.model, parts)
+    for member in members:
+        answering.check_labels(member)
     deadline_s = deadline_of(request, deadline_ms=body.deadline_ms)
-    return _Streamed(Call(request, parts, jobs, deadline_s=deadline_s))
+    if len(members) == 1:
+        # Known before the first line: the whole call has the status of a load that fails.
+        (only,) = members
+        await _ready(only, parts, deadline_s=deadline_s)
+    return _Streamed(Call(request, parts, jobs, members=members, deadline_s=deadline_s))
+
+
+def _naming(job: Job, model: str | None) -> Job:
+    return replace(job, ask=replace(job.ask, model=model))
+
+
+async def _ready(member: Member, parts: Parts, *, deadline_s: float | None) -> None:
+    timeout_s = parts.settings.timeout_s if deadline_s is None else deadline_s
+    if member.loaded is None:
+        await parts.runtime.fleet.ready(member, timeout_s=timeout_s)
+    answering.check_labels(member)

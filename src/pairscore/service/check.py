@@ -18,11 +18,12 @@ from typing import Final
 import tomlkit
 from tomlkit import TOMLDocument
 
-from pairscore.config import num_cores
+from pairscore.config import DEFAULT_BUDGET, num_cores
 from pairscore.errors import MissingExtraError, SettingError
 from pairscore.models.catalog import DEFAULT_MODEL, find
 from pairscore.models.resolve import check_name
 from pairscore.service.fields import Setting, option, variable
+from pairscore.service.fleet_specs import specs_of
 from pairscore.service.keys import KeyRing
 from pairscore.service.settings import SETTINGS, ServiceSettings, unknown_variables
 
@@ -56,8 +57,9 @@ def check(settings: ServiceSettings) -> tuple[str, ...]:
     ]
     if contradictions:
         raise SettingError("\n".join(contradictions))
-    if settings.model is not None:
-        check_name(settings.model)
+    for spec in specs_of(settings):
+        if spec.place is not None:
+            check_name(spec.place)
     _check_extras(settings)
     return (*_odd_numbers(settings), *_odd_doors(settings), *_idle(settings), *unknown_variables())
 
@@ -66,6 +68,11 @@ def _limits(settings: ServiceSettings) -> Iterator[str]:
     yield from _above(settings, "max_chars", "max_body_bytes", "no body could hold such a text")
     yield from _above(settings, "max_pairs", "max_body_bytes", "no body could hold so many pairs")
     yield from _above(settings, "budget", "max_queue_tokens", "not one whole micro-batch would fit")
+    if settings.calibration is not None and not settings.calibration.is_file():
+        yield (
+            f"calibration is {str(settings.calibration)!r}; there is no such file; "
+            f"set it with {option('calibration')}"
+        )
 
 
 def _workers(settings: ServiceSettings) -> Iterator[str]:
@@ -95,6 +102,11 @@ def _access(settings: ServiceSettings) -> Iterator[str]:
         )
     except SettingError as error:
         yield str(error)
+    if settings.controllers and not _has_keys(settings):
+        yield (
+            f"model_control is {settings.model_control!r} and there are no keys; nobody could be told apart; "
+            f"set keys with {option('keys_file')}, or leave out {option('model_control')}"
+        )
     if not settings.public_metrics and not _has_keys(settings):
         yield (
             "public_metrics is off and there are no keys; everybody could read /metrics all the same; "
@@ -176,12 +188,13 @@ def _odd_numbers(settings: ServiceSettings) -> Iterator[str]:
             f"num_workers is {workers:,} and there are {cores:,} cores here; "
             f"workers would wait for each other; lower {option('num_workers')}"
         )
-    if workers * settings.budget > settings.max_queue_tokens:
+    budget = settings.budget or DEFAULT_BUDGET
+    if workers * budget > settings.max_queue_tokens:
         yield (
             f"max_queue_tokens is {settings.max_queue_tokens:,}, and {workers:,} workers take "
-            f"{workers * settings.budget:,} tokens at once; some are idle; raise {option('max_queue_tokens')}"
+            f"{workers * budget:,} tokens at once; some are idle; raise {option('max_queue_tokens')}"
         )
-    entry = find(settings.model or DEFAULT_MODEL)
+    entry = find(specs_of(settings)[0].place or DEFAULT_MODEL)
     if (
         entry is not None
         and settings.max_length is not None
@@ -249,6 +262,7 @@ def _add(document: TOMLDocument, setting: Setting, settings: ServiceSettings) ->
         return
     # What has a default is turned off with 0.
     plain = 0 if value is None else str(value) if isinstance(value, Path) else value
+    plain = list(plain) if isinstance(plain, tuple) else plain
     item = tomlkit.item(setting.shown(plain))
     if setting.shown(plain) == plain and setting.name != "config":
         document.add(setting.name, item.comment(source))

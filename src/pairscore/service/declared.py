@@ -6,10 +6,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import NonNegativeInt, PositiveInt, SecretStr
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, NoDecode
 
-from pairscore.config import DEFAULT_BUDGET
-from pairscore.service.fields import ANY_CASE, MIB, WHOLE, YEAR_S, Panel, Seconds, declare, url
+from pairscore.config import DEFAULT_BUDGET, DEFAULT_MAX_WINDOWS
+from pairscore.service.fields import (
+    ANY_CASE,
+    MIB,
+    SEVERAL,
+    WHOLE,
+    YEAR_S,
+    Panel,
+    Seconds,
+    declare,
+    url,
+)
 
 __all__ = ["Declared"]
 
@@ -17,9 +27,10 @@ __all__ = ["Declared"]
 class Declared(BaseSettings):
     """The fields of a service's settings."""
 
-    model: str | None = declare(
+    model: Annotated[tuple[str, ...] | None, NoDecode, SEVERAL] = declare(
         Panel.MODEL,
-        "A name from `pairscore models`, a folder, or a hub id (owner/name, owner/name@revision).",
+        "A name from `pairscore models`, a folder, or a hub id (owner/name, owner/name@revision); NAME=PLACE gives it "
+        "a name. May be given several times: the first is the default.",
         metavar="NAME",
         otherwise="the model inside the package",
     )
@@ -41,11 +52,23 @@ class Declared(BaseSettings):
         metavar="NAME",
         otherwise="float32 on the CPU, float16 on a GPU",
     )
+    prompt: str | None = declare(
+        Panel.MODEL,
+        "What is put before each query: the name of one of the model's own prompts, or a text.",
+        metavar="NAME",
+        otherwise="the model's own default, if it has one",
+    )
     label: str | None = declare(
         Panel.MODEL,
         "Of a model with several labels, the one that is scored.",
         metavar="NAME",
         otherwise="all of them, which rankings have no room for",
+    )
+    calibration: Path | None = declare(
+        Panel.MODEL,
+        "A calibration of the model's probabilities, made by `pairscore calibrate`.",
+        metavar="FILE",
+        otherwise="the one beside the model, if any",
     )
     skip_checks: str | None = declare(
         Panel.MODEL,
@@ -68,6 +91,12 @@ class Declared(BaseSettings):
     )
     any_model: bool = declare(
         Panel.MODEL, "Let clients ask for the model under whatever name they have.", default=False
+    )
+    max_models_bytes: PositiveInt | None = declare(
+        Panel.MODEL,
+        "Memory for models, where there are several; the one that rested longest makes room.",
+        metavar="BYTES",
+        otherwise="no limit",
     )
     host: str = declare(
         Panel.SERVER,
@@ -107,6 +136,18 @@ class Declared(BaseSettings):
     )
     max_chars: PositiveInt = declare(
         Panel.LIMITS, "Characters that one text may have.", metavar="CHARS", default=100_000
+    )
+    long_documents: Annotated[Literal["truncate", "chunk"], ANY_CASE] = declare(
+        Panel.LIMITS,
+        "What becomes of a document that is too long, unless a request says it: cut, or read in windows.",
+        metavar="WAY",
+        default="truncate",
+    )
+    max_windows: PositiveInt = declare(
+        Panel.LIMITS,
+        "Windows of one document; what is behind them is not read, and reported.",
+        metavar="N",
+        default=DEFAULT_MAX_WINDOWS,
     )
     max_body_bytes: PositiveInt = declare(
         Panel.LIMITS,
@@ -164,11 +205,11 @@ class Declared(BaseSettings):
         otherwise="one for each core",
         ge=1,
     )
-    budget: PositiveInt = declare(
+    budget: PositiveInt | None = declare(
         Panel.WORKERS,
         "Padded tokens that one micro-batch may hold.",
         metavar="TOKENS",
-        default=DEFAULT_BUDGET,
+        otherwise=f"what the backend prefers: {DEFAULT_BUDGET} on a CPU",
     )
     autotune: bool = declare(
         Panel.WORKERS,
@@ -198,6 +239,12 @@ class Declared(BaseSettings):
         "API keys: name=key or name=sha256:HEX, separated by commas.",
         metavar="KEYS",
         otherwise="no keys",
+    )
+    model_control: str | None = declare(
+        Panel.ACCESS,
+        "The names of the API keys that may load, unload and reload models, separated by commas.",
+        metavar="NAMES",
+        otherwise="nobody may",
     )
     public_metrics: bool = declare(Panel.ACCESS, "Show /metrics without a key, too.", default=True)
     cache_bytes: NonNegativeInt = declare(

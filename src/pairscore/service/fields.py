@@ -20,6 +20,7 @@ __all__ = [
     "ANY_CASE",
     "ENV_PREFIX",
     "MIB",
+    "SEVERAL",
     "WHOLE",
     "YEAR_S",
     "Panel",
@@ -80,6 +81,7 @@ class Setting:
         text: what it is for, in a sentence or two.
         otherwise: what holds without it, in words.
         secret: whether its value is never shown.
+        several: whether it may be given more than once, and is a list in a file.
     """
 
     name: str
@@ -91,14 +93,17 @@ class Setting:
     text: str
     otherwise: str
     secret: bool
+    several: bool = False
 
     @property
     def in_file(self) -> str:
         """What a file must hold, in words."""
-        return _IN_FILE[self.kind]
+        return _IN_FILE[self.kind] + (", or a list of them" if self.several else "")
 
     def fits(self, value: Any) -> bool:
         """Whether a value out of a file is of the right kind."""
+        if self.several and isinstance(value, list):
+            return bool(value) and all(type(entry) is self.kind for entry in value)
         # By its exact type, because true is an int too.
         return type(value) is self.kind or (self.kind is float and type(value) is int)
 
@@ -159,8 +164,7 @@ def describe(name: str, field: FieldInfo) -> Setting:
     kinds_of = (field.annotation, *get_args(field.annotation))
     values = next((get_args(kind) for kind in kinds_of if get_origin(kind) is Literal), ())
     kinds: set[Any] = {type(value) for value in values} or {
-        field.annotation,
-        *get_args(field.annotation),
+        _bare(kind) for kind in (field.annotation, *get_args(field.annotation))
     }
     choices = tuple(str(value) for value in values)
     one_of = f" One of {', '.join(choices[:-1])} or {choices[-1]}." if choices else ""
@@ -174,7 +178,13 @@ def describe(name: str, field: FieldInfo) -> Setting:
         text=f"{field.description}{one_of}",
         otherwise=shown["otherwise"] or _in_words(field.default, unit=shown["metavar"]),
         secret=SecretStr in kinds,
+        several=any(get_origin(kind) is tuple for kind in kinds),
     )
+
+
+def _bare(kind: Any) -> Any:
+    """A kind without what pydantic was told of it: one behind an `or None` still has it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _in_words(value: Any, *, unit: str) -> str:
@@ -213,6 +223,9 @@ def _masked(text: str) -> str:
 
 def refuse_unprintable(value: Any) -> Any:
     """For every field: no text that is empty, or that neither a file nor a log could hold."""
+    if isinstance(value, list | tuple):
+        for entry in value:
+            refuse_unprintable(entry)
     if value == "":
         raise PydanticCustomError("empty", "it is empty; leave it out instead")
     if isinstance(value, str) and _UNPRINTABLE.search(value):
@@ -256,6 +269,17 @@ def _lowered(value: Any) -> Any:
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
+
+def _several(value: Any) -> Any:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip())
+        if isinstance(value, str)
+        else value
+    )
+
+
+SEVERAL: Final = BeforeValidator(_several)
+"""For a field that may be given more than once: one text holds them all, separated by commas."""
 
 ANY_CASE: Final = BeforeValidator(_lowered)
 """For a field with few choices: INFO is info."""

@@ -9,6 +9,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 import pairscore
+from pairscore.service.fleet_member import Member, reason_of
 from pairscore.service.parts import Parts, PartsOfApp
 from pairscore.service.runtime import versions
 from pairscore.service.schemas import (
@@ -16,6 +17,7 @@ from pairscore.service.schemas import (
     Health,
     InfinityHealth,
     Info,
+    InfoModel,
     Limits,
     ProblemBody,
     Ready,
@@ -84,15 +86,16 @@ async def health(response: Response, parts: PartsOfApp) -> Health:
     },
 )
 async def info(parts: PartsOfApp) -> Info:
-    """Model, revision, sha256, backend, scale, threads, limits and versions."""
+    """The default model's name, revision, sha256, backend and scale; threads, limits, versions; and every model."""
     road, settings = parts.runtime.engine.road, parts.settings
     return Info(
         **dict(_tei_info(parts)),
-        model=road.card.name,
+        model=parts.runtime.fleet.default.name,
         revision=road.card.revision,
         sha256=road.model_sha256,
         backend=road.backend_name,
         scale=road.card.scale,
+        calibration=None if road.card.calibration is None else road.card.calibration.method,
         num_workers=road.config.workers,
         budget=road.config.budget,
         cache=parts.runtime.cache is not None,
@@ -105,6 +108,7 @@ async def info(parts: PartsOfApp) -> Info:
             max_queue_tokens=settings.max_queue_tokens,
             timeout_s=settings.timeout_s,
         ),
+        models=[_model(member) for member in parts.runtime.fleet.members],
         versions=versions(),
     )
 
@@ -122,14 +126,30 @@ async def infinity_health(response: Response, parts: PartsOfApp) -> InfinityHeal
     return InfinityHealth(unix=time.time())
 
 
+def _model(member: Member) -> InfoModel:
+    facts, failure = member.facts, member.failure
+    return InfoModel(
+        name=member.name,
+        state=member.state,
+        pinned=member.pinned,
+        memory_bytes=member.num_bytes,
+        last_used=int(member.last_used_s) or None,
+        error=None if failure is None else reason_of(failure.error),
+        revision=None if facts is None else facts.revision,
+        sha256=None if facts is None else facts.sha256,
+        backend=None if facts is None else facts.backend,
+        scale=None if facts is None else facts.scale,
+    )
+
+
 def _tei_info(parts: Parts) -> TeiInfo:
     road, settings = parts.runtime.engine.road, parts.settings
     backend, _, dtype = road.backend_name.partition("-")
     return TeiInfo(
-        model_id=road.card.name,
+        model_id=parts.runtime.fleet.default.name,
         model_sha=road.card.revision,
         model_dtype=(dtype or "float32") if backend == "torch" else "unknown",
-        served_model_name=road.card.name,
+        served_model_name=parts.runtime.fleet.default.name,
         model_type={
             "classifier" if road.card.labels else "reranker": _labels(road.card.labels),
         },

@@ -183,6 +183,14 @@ async def of_pairscore_error(request: Request, error: Exception) -> Response:
 
 def fault_of(error: Exception, *, request_id: str) -> faults.Fault:
     """What a caller is told of an error that came while it was scored; an overload has the table's status."""
+    if isinstance(error, Refusal):
+        return faults.Fault(
+            status=error.status,
+            kind=error.kind,
+            message=error.message,
+            request_id=request_id,
+            details=error.details,
+        )
     if not isinstance(error, PairscoreError):
         return faults.Fault(
             status=_SERVER_ERROR, kind="InternalError", message=_GENERIC, request_id=request_id
@@ -199,6 +207,8 @@ def fault_of(error: Exception, *, request_id: str) -> faults.Fault:
 
 def log_failure(error: Exception, *, request_id: str) -> None:
     """All of an error into the log, if it is the server's fault and no state that the metrics show."""
+    if isinstance(error, Refusal):
+        return
     if isinstance(error, PairscoreError) and (
         status_of(error) < _SERVER_ERROR or isinstance(error, _NO_FAILURE)
     ):

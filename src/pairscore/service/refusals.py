@@ -18,6 +18,8 @@ REFUSED: Final[Mapping[str, int]] = {
     "HeaderError": 422,
     "MediaTypeError": 415,
     "ModelUnknownError": 404,
+    "ModelFailedError": 503,
+    "ModelControlError": 403,
     "LabelsError": 422,
     "KeyMissingError": 401,
     "KeyUnknownError": 401,

@@ -10,10 +10,12 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from pairscore.service.answering import (
+    CALIBRATION_HEADER,
     MODEL_HEADER,
     SCALE_HEADER,
     TIMING_HEADER,
     TRUNCATED_HEADER,
+    WINDOWS_HEADER,
     answered,
 )
 from pairscore.service.dialects.faults import NATIVE
@@ -27,7 +29,9 @@ __all__ = ["FAULTS", "posted_models", "router"]
 _SCORE_HEADERS: Final = {
     MODEL_HEADER: "The model that scored; characters outside ASCII are percent-encoded.",
     SCALE_HEADER: "logit: unbounded relevance; unit or probability: from 0 to 1.",
+    CALIBRATION_HEADER: "How the probabilities were calibrated: platt or isotonic; left out if they were not.",
     TRUNCATED_HEADER: "How many pairs were too long and were cut.",
+    WINDOWS_HEADER: "How many documents have more windows than may be read; left out if none has.",
     TIMING_HEADER: "Milliseconds to tokenize, in the queue, in the model, and in all.",
 }
 FAULTS: Final = {

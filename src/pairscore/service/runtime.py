@@ -1,11 +1,9 @@
-"""The model, its cache and its engine, between the start of the service and its end; it knows no HTTP."""
+"""The models and their cache, between the start of the service and its end; it knows no HTTP."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Final
@@ -13,19 +11,24 @@ from typing import Final
 import pairscore
 from pairscore.cache import open_cache
 from pairscore.cache.base import ScoreCache
-from pairscore.config import DEFAULT_MAX_CHARS, RoadConfig
+from pairscore.config import DEFAULT_MAX_CHARS, RoadConfig, num_cores
 from pairscore.engine.core import Engine
-from pairscore.engine.records import EngineConfig
+from pairscore.engine.records import EngineConfig, EngineState
+from pairscore.engine.turns import Turns
 from pairscore.errors import ModelError, PairscoreError
+from pairscore.models.resolve import resolve
 from pairscore.road.backends.base import BackendOptions
+from pairscore.road.backends.opening import kind_of
 from pairscore.road.road import Road, open_road
 from pairscore.service.autotune import tuned
+from pairscore.service.fleet import Fleet
+from pairscore.service.fleet_memory import keep_one_heap, weights_bytes
+from pairscore.service.fleet_opening import Opener, Opening
+from pairscore.service.fleet_specs import ModelSpec
 from pairscore.service.settings import ServiceSettings
-from pairscore.service.telemetry import Telemetry
+from pairscore.service.telemetry import IDLE, Telemetry
 
 __all__ = ["Readiness", "Runtime", "versions"]
-
-_log = logging.getLogger("pairscore.service")
 
 # So many canaries fit into the age that is allowed, so that one that is late is no alarm.
 _CANARIES: Final = 3
@@ -52,27 +55,33 @@ class Runtime:
     """Opens what the settings describe, and closes it again.
 
     Args:
-        settings: which model, and every limit.
-        telemetry: is told what the engine does.
-        road: used instead of the settings' model, and never closed here.
+        settings: which models, and every limit.
+        specs: the models that the settings declare.
+        telemetry: is told what the engines do.
+        road: used instead of the default model, and never closed here.
     """
 
     def __init__(
-        self, settings: ServiceSettings, *, telemetry: Telemetry, road: Road | None = None
+        self,
+        settings: ServiceSettings,
+        *,
+        specs: Sequence[ModelSpec],
+        telemetry: Telemetry,
+        road: Road | None = None,
     ) -> None:
         self._settings = settings
+        self._specs = specs
         self._telemetry = telemetry
         self._given = road
-        self._road: Road | None = None
-        self._engine: Engine | None = None
+        self._fleet: Fleet | None = None
         self._cache: ScoreCache | None = None
         self._failure: PairscoreError | None = None
         self._draining = False
 
     @property
     def loaded(self) -> bool:
-        """Whether the model is loaded."""
-        return self._engine is not None
+        """Whether the default model is loaded."""
+        return self._fleet is not None and self._fleet.default.loaded is not None
 
     @property
     def failure(self) -> PairscoreError | None:
@@ -80,15 +89,27 @@ class Runtime:
         return self._failure
 
     @property
+    def fleet(self) -> Fleet:
+        """The models.
+
+        Raises:
+            ModelError: they are not open.
+        """
+        if self._fleet is None:
+            raise ModelError("the model is not loaded")
+        return self._fleet
+
+    @property
     def engine(self) -> Engine:
-        """What scores.
+        """What scores with the default model.
 
         Raises:
             ModelError: it is not open.
         """
-        if self._engine is None:
+        loaded = self.fleet.default.loaded
+        if loaded is None:
             raise ModelError("the model is not loaded")
-        return self._engine
+        return loaded.engine
 
     @property
     def cache(self) -> ScoreCache | None:
@@ -96,47 +117,33 @@ class Runtime:
         return self._cache
 
     async def open(self) -> None:
-        """Load the model, open the cache, start the engine, score a first pair.
+        """Open the cache, load the default model, start its engine, score a first pair; begin with the others.
 
         Raises:
             PairscoreError: one of them cannot be done.
         """
         self._draining = False
+        if len(self._specs) > 1:
+            keep_one_heap()
         try:
-            road = self._given
-            if road is None:
-                road = await asyncio.to_thread(_load, self._settings)
-            if self._settings.autotune:
-                road = await asyncio.to_thread(tuned, road, self._settings)
-            self._road = road
-            # A large file without a manifest is hashed here, not in somebody's request.
-            sha256 = await asyncio.to_thread(lambda: road.model_sha256)
             self._cache = open_cache(
                 max_bytes=self._settings.cache_bytes,
                 ttl_s=self._settings.cache_ttl_s,
                 redis_url=self._settings.redis_url,
             )
-            engine = Engine(
-                road,
-                config=_engine_config(self._settings),
-                cache=self._cache,
-                observer=self._telemetry,
-            )
-            await engine.start()
+            fleet = self._new_fleet()
+            await fleet.open()
         except PairscoreError as error:
             self._failure = error
             await self._let_go()
             raise
-        self._engine = engine
-        self._telemetry.describe(
-            version=pairscore.__version__,
-            model=road.card.name,
-            revision=road.card.revision,
-            sha256=sha256,
-            backend=road.backend_name,
-        )
+        self._fleet = fleet
         self._telemetry.watch(
-            state=engine.state,
+            states=self._states,
+            num_bytes=lambda: {
+                member.name: None if member.loaded is None else member.num_bytes
+                for member in fleet.members
+            },
             cache=lambda: None if self._cache is None else self._cache.stats(),
             ready=lambda: self.readiness().ready,
         )
@@ -149,22 +156,25 @@ class Runtime:
     async def drain(self) -> None:
         """Refuse what is new and finish what was admitted, within `grace_s`."""
         self._draining = True
-        if self._engine is not None:
-            await self._engine.close()
+        if self._fleet is not None:
+            await self._fleet.drain()
 
     async def close(self) -> None:
-        """Drain, and free the model if it is ours; a second call does nothing."""
+        """Drain, and free the models that are ours; a second call does nothing."""
         await self.drain()
-        self._engine = None
+        fleet, self._fleet = self._fleet, None
+        if fleet is not None:
+            await fleet.close()
         await self._let_go()
 
     def readiness(self) -> Readiness:
-        """Whether requests should be sent here now; any thread may ask."""
-        if self._engine is None:
+        """Whether requests should be sent here now; any thread may ask. The default model decides."""
+        loaded = None if self._fleet is None else self._fleet.default.loaded
+        if loaded is None:
             return Readiness(checks={"model": "not loaded"})
-        state = self._engine.state()
+        state = loaded.engine.state()
         settings = self._settings
-        wanted = self._engine.road.config.workers
+        wanted = loaded.road.config.workers
         oldest = settings.canary_max_age_s
         return Readiness(
             checks={
@@ -182,13 +192,47 @@ class Runtime:
             }
         )
 
+    def _new_fleet(self) -> Fleet:
+        settings = self._settings
+        opening = Opening(
+            load=lambda spec: _load(settings, spec, is_default=spec is self._specs[0]),
+            weigh=self._weigh,
+            tune=lambda road: tuned(road, settings) if settings.autotune else road,
+            config=_engine_config(settings, num_models=len(self._specs)),
+            given=self._given,
+        )
+        return Fleet(
+            self._specs,
+            opener=Opener(opening, cache=self._cache, observer=self._telemetry.of),
+            telemetry=self._telemetry,
+            max_bytes=settings.max_models_bytes,
+            timeout_s=settings.timeout_s,
+            grace_s=settings.grace_s,
+        )
+
+    def _weigh(self, spec: ModelSpec) -> int:
+        """Bytes of the weights; 0 where nobody needs to know: looking takes seconds if a file has to be hashed."""
+        alone = len(self._specs) == 1 and self._settings.max_models_bytes is None
+        if alone or (self._given is not None and spec is self._specs[0]):
+            return 0
+        backend = self._settings.backend
+        kind = None if backend == "auto" else kind_of(backend)
+        return weights_bytes(resolve(spec.place, kind=kind))
+
+    def _states(self) -> Mapping[str, EngineState]:
+        """Of every engine; the default always has a state, and alerts rest on it."""
+        members = () if self._fleet is None else self._fleet.members
+        states = {
+            member.name: loaded.engine.state()
+            for member in members
+            if (loaded := member.loaded) is not None
+        }
+        return {self._specs[0].name: IDLE, **states}
+
     async def _let_go(self) -> None:
-        road, self._road = self._road, None
         cache, self._cache = self._cache, None
         if cache is not None:
             await cache.close()
-        if road is not None and self._given is None:
-            await asyncio.to_thread(road.close)
 
 
 def versions() -> dict[str, str]:
@@ -200,7 +244,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _load(settings: ServiceSettings) -> Road:
+def _load(settings: ServiceSettings, spec: ModelSpec, *, is_default: bool) -> Road:
     config = RoadConfig(
         max_length=settings.max_length,
         budget=settings.budget,
@@ -209,20 +253,26 @@ def _load(settings: ServiceSettings) -> Road:
         max_chars=max(settings.max_chars, DEFAULT_MAX_CHARS),
     )
     return open_road(
-        settings.model,
+        spec.place,
         backend=settings.backend,
         options=BackendOptions(device=settings.device, dtype=settings.dtype),
-        label=settings.label,
+        # Both speak of one model.
+        label=settings.label if is_default else None,
+        prompt=settings.prompt if is_default else None,
+        calibration=settings.calibration if is_default else None,
         skip_checks=settings.skipped_checks,
         config=config,
+        cache_folder=settings.cache_folder,
     )
 
 
-def _engine_config(settings: ServiceSettings) -> EngineConfig:
+def _engine_config(settings: ServiceSettings, *, num_models: int) -> EngineConfig:
+    num_workers = settings.num_workers or num_cores()
     return EngineConfig(
         max_queue_tokens=settings.max_queue_tokens,
         timeout_s=settings.timeout_s,
         run_timeout_s=settings.run_timeout_s,
         grace_s=settings.grace_s,
         canary_interval_s=settings.canary_max_age_s / _CANARIES,
+        turns=Turns(num_workers) if num_models > 1 else None,
     )

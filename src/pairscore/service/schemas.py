@@ -11,6 +11,9 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
 
+from pairscore.config import LongDocuments
+from pairscore.service.long_documents import ChunkingOptions, WindowsAsk, asked_windows
+
 __all__ = [
     "BATCH_EXAMPLES",
     "RERANK_EXAMPLES",
@@ -21,6 +24,7 @@ __all__ = [
     "Health",
     "InfinityHealth",
     "Info",
+    "InfoModel",
     "Limits",
     "Problem",
     "ProblemBody",
@@ -56,7 +60,7 @@ class Body(BaseModel):
 
 
 class Timed(Body):
-    """What every scoring request may say of its time."""
+    """What every scoring request may say: of its time, and of long documents."""
 
     deadline_ms: int | None = Field(
         default=None,
@@ -65,6 +69,23 @@ class Timed(Body):
         description="Milliseconds in which the answer is of use; what cannot be finished by then is not "
         "started, and answered with 504. The header X-Request-Timeout says the same in seconds.",
     )
+    long_documents: LongDocuments | None = Field(
+        default=None,
+        description="truncate cuts a document that is too long, chunk reads it in windows; null: chunk if `chunking` "
+        "is given, else as the server does.",
+    )
+    chunking: ChunkingOptions | None = Field(
+        default=None, description="How it is read in windows; null: as the server does."
+    )
+
+    @property
+    def windows(self) -> WindowsAsk:
+        """What is wanted of long documents.
+
+        Raises:
+            Refusal: it contradicts itself.
+        """
+        return asked_windows(self.long_documents, self.chunking)
 
 
 class TextPair(Body):
@@ -112,8 +133,18 @@ class ScoreResult(BaseModel):
     text_a: str
     text_b: str
     score: FiniteFloat = Field(description="On the scale that the header X-Pairscore-Scale names.")
-    probability: FiniteFloat = Field(description="The sigmoid of the model's logit, 0 to 1.")
+    probability: FiniteFloat = Field(
+        description="From the model's logit, 0 to 1: its sigmoid, or what a calibration makes of it."
+    )
     truncated: bool = Field(description="Whether the pair was too long and a text was cut.")
+    span: tuple[int, int] | None = Field(
+        default=None,
+        description="The best window of text_b, if it is read in windows: its first character and the one behind "
+        "its last, counted in code points from 0; else left out.",
+    )
+    num_windows: int | None = Field(
+        default=None, description="Windows of text_b that were read; left out likewise."
+    )
     label: str | None = Field(
         default=None,
         description="The likeliest label, whose score and probability these are; left out if the model has "
@@ -198,6 +229,23 @@ class TeiInfo(BaseModel):
     docker_label: str | None
 
 
+class InfoModel(BaseModel):
+    """One of the models that were declared."""
+
+    name: str = Field(description="What to send as `model`.")
+    state: str = Field(description="loaded, loading, unloaded or failed.")
+    pinned: bool = Field(description="Whether it stays when memory for others is short.")
+    memory_bytes: int = Field(description="What it takes in memory now.")
+    last_used: int | None = Field(description="In seconds since 1970; null for never.")
+    error: str | None = Field(description="Why it could not be loaded, if it could not.")
+    revision: str | None
+    sha256: str | None = Field(
+        description="Of the weights, once it was loaded; and so are the rest."
+    )
+    backend: str | None
+    scale: str | None
+
+
 class Info(TeiInfo):
     """What is served, and how; with the fields that text-embeddings-inference has there."""
 
@@ -206,10 +254,14 @@ class Info(TeiInfo):
     sha256: str = Field(description="Of the weights.")
     backend: str
     scale: str = Field(description="logit: unbounded relevance; unit: similarity from 0 to 1.")
+    calibration: str | None = Field(
+        description="How probabilities are calibrated: platt or isotonic; null if they are the plain sigmoid."
+    )
     num_workers: int = Field(description="Threads that each run one micro-batch.")
     budget: int = Field(description="Padded tokens that one micro-batch may hold.")
     cache: bool = Field(description="Whether scores are kept for pairs that come again.")
     limits: Limits
+    models: list[InfoModel] = Field(description="All of them, the default first.")
     versions: dict[str, str]
 
 

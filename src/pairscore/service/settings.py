@@ -107,6 +107,11 @@ class ServiceSettings(Declared):
         return _listed(self.model_aliases)
 
     @property
+    def controllers(self) -> tuple[str, ...]:
+        """The names of the keys that may load, unload and reload models."""
+        return _listed(self.model_control)
+
+    @property
     def skipped_checks(self) -> tuple[str, ...]:
         """The checks that are not made when a model is loaded."""
         return _listed(self.skip_checks)

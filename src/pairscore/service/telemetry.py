@@ -7,14 +7,12 @@ docs/observability.md lists every metric, and a test holds the list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final, Literal, TypeAlias, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     GCCollector,
-    Histogram,
     Info,
     PlatformCollector,
     ProcessCollector,
@@ -28,23 +26,20 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from pairscore.cache.base import CacheStats
-from pairscore.engine.records import Answer, BatchReport, EngineState, Observer, Outcome, Timing
+from pairscore.engine.records import EngineState, Timing
+from pairscore.service.fleet_telemetry import (
+    REQUEST_S,
+    Metrics,
+    ModelMetrics,
+    ModelNumbers,
+    gauges_of,
+)
 
-__all__ = ["Telemetry", "server_timing"]
+__all__ = ["IDLE", "Telemetry", "server_timing"]
 
 _OPEN_METRICS: Final = "application/openmetrics-text"
 
-# A request is anything from one short pair to thousands behind a full queue.
-_REQUEST_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_QUEUE_S: Final = (0.001, *_REQUEST_S)
-_TOKENIZE_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-# A micro-batch of the default budget takes tens of milliseconds; far beyond lies only what hangs.
-_BATCH_S: Final = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.5, 1.0, 5.0, 30.0)
-_BATCH_PAIRS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_BATCH_TOKENS: Final = (32, 64, 128, 256, 384, 512, 768, 1024, 2048, 4096, 8192, 16384)
-
-_Reason: TypeAlias = Literal["died", "hung"]
-_IDLE: Final = EngineState(
+IDLE: Final = EngineState(
     running=False,
     num_workers=0,
     num_requests=0,
@@ -54,38 +49,46 @@ _IDLE: Final = EngineState(
     canary_age_s=float("inf"),
     tokens_per_s=0.0,
 )
+"""Of an engine that does not run."""
 
 
-class Telemetry(Observer):
+class Telemetry:
     """The numbers of one app.
 
-    The observer's methods may be called from any thread, cost a few microseconds and do not raise.
+    Args:
+        models: the names of the models that were declared, the default first: the only values of the label `model`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, models: Sequence[str]) -> None:
         registry = CollectorRegistry()
         self._registry = registry
-        metrics = _Metrics(registry)
+        metrics = Metrics(registry)
         self._http = _Http(metrics)
-        self._work = _Work(metrics)
-        self._batches = _Batches(metrics)
-        self._live = _Live()
+        all_models = ModelMetrics(metrics)
+        self._models = {name: all_models.of(name) for name in models}
+        self._live = _Live(models)
         self._info = Info(
-            "pairscore", "What is served: a 1 with the facts as labels.", registry=registry
+            "pairscore",
+            "What is served: a 1 with the facts as labels.",
+            ["model"],
+            registry=registry,
         )
         registry.register(self._live)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
 
+    def of(self, model: str) -> ModelNumbers:
+        """The numbers of one model, which its engine is to be told to."""
+        return self._models[model]
+
     def describe(
         self, *, version: str, model: str, revision: str | None, sha256: str | None, backend: str
     ) -> None:
         """Say what is served, once the model is loaded; None where there is no such fact."""
-        self._info.info(
+        self._info.labels(model).info(
             {
                 "version": version,
-                "model": model,
                 "revision": revision or "",
                 "sha256": sha256 or "",
                 "backend": backend,
@@ -95,18 +98,21 @@ class Telemetry(Observer):
     def watch(
         self,
         *,
-        state: Callable[[], EngineState],
+        states: Callable[[], Mapping[str, EngineState]],
+        num_bytes: Callable[[], Mapping[str, int | None]],
         cache: Callable[[], CacheStats | None],
         ready: Callable[[], bool],
     ) -> None:
         """Whom to ask for what is read at the moment; each is called once for each exposition.
 
         Args:
-            state: the engine's state; asked from any thread.
+            states: of the engines that there are, by their models; asked from any thread.
+            num_bytes: what each model takes in memory; None for one that is not there.
             cache: the cache's counts, None if there is no cache.
             ready: whether the service would answer that it is ready.
         """
-        self._live.state, self._live.cache, self._live.ready = state, cache, ready
+        live = self._live
+        live.states, live.num_bytes, live.cache, live.ready = states, num_bytes, cache, ready
 
     def request(
         self,
@@ -141,29 +147,6 @@ class Telemetry(Observer):
         """A request was refused for its key; the kind is one of the few that `service.access` has."""
         self._http.key_refusals.labels(kind).inc()
 
-    def tokenized(self, *, num_pairs: int, seconds: float) -> None:
-        """Pairs were looked up and tokenized."""
-        self._work.tokenized.inc(num_pairs)
-        self._work.tokenize_s.observe(seconds)
-
-    def ran(self, report: BatchReport) -> None:
-        """The model ran a micro-batch."""
-        self._batches.add(report)
-
-    def ended(self, outcome: Outcome, *, answer: Answer | None = None) -> None:
-        """A request ended; `answer` is there when it ended well."""
-        self._work.outcomes[outcome].inc()
-        if answer is not None:
-            self._work.add(answer)
-
-    def replaced_worker(self, reason: _Reason) -> None:
-        """A worker was given up and another one took its place."""
-        self._batches.replaced[reason].inc()
-
-    def split(self) -> None:
-        """A micro-batch ran out of memory and was halved."""
-        self._batches.splits.inc()
-
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """All numbers, and the content type that they are in.
 
@@ -190,25 +173,10 @@ def server_timing(timing: Timing) -> str:
     return ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in parts)
 
 
-class _Metrics:
-    """Makes metrics of one registry."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self._registry)
-
-    def histogram(
-        self, name: str, text: str, *labels: str, buckets: tuple[float, ...]
-    ) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
-
-
 class _Http:
     """What came in over HTTP, and with which key."""
 
-    def __init__(self, metrics: _Metrics) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self.requests = metrics.counter(
             "pairscore_requests",
             "Requests answered, by route template and status.",
@@ -219,7 +187,7 @@ class _Http:
             "pairscore_request_seconds",
             "Seconds from a request to the end of its answer.",
             "route",
-            buckets=_REQUEST_S,
+            buckets=REQUEST_S,
         )
         self.key_requests = metrics.counter(
             "pairscore_key_requests", "Requests that came with a known API key, by its name.", "key"
@@ -234,128 +202,26 @@ class _Http:
         )
 
 
-class _Work:
-    """What the engine did for requests."""
-
-    def __init__(self, metrics: _Metrics) -> None:
-        outcomes = metrics.counter(
-            "pairscore_outcomes", "Requests to the engine, by how they ended.", "outcome"
-        )
-        # All of them from the start: a rate needs a zero to rise from.
-        self.outcomes = {outcome: outcomes.labels(outcome) for outcome in get_args(Outcome)}
-        self.pairs = metrics.counter("pairscore_pairs", "Pairs scored; out of the cache too.")
-        self.truncated = metrics.counter(
-            "pairscore_truncated_pairs", "Pairs scored with a text cut."
-        )
-        self.shared = metrics.counter(
-            "pairscore_shared_pairs", "Pairs that another one was already waiting for."
-        )
-        self.tokenized = metrics.counter(
-            "pairscore_tokenized_pairs", "Pairs tokenized, however their request ended."
-        )
-        self.tokenize_s = metrics.histogram(
-            "pairscore_tokenize_seconds",
-            "Seconds to look a request up in the cache and tokenize it; not if all of it was cached.",
-            buckets=_TOKENIZE_S,
-        )
-        self.queue_s = metrics.histogram(
-            "pairscore_queue_seconds",
-            "Seconds from tokenized until the first micro-batch of a request began.",
-            buckets=_QUEUE_S,
-        )
-        self.inference_s = metrics.histogram(
-            "pairscore_inference_seconds",
-            "Seconds from the first micro-batch of a request until its last one ended.",
-            buckets=_REQUEST_S,
-        )
-
-    def add(self, answer: Answer) -> None:
-        """A request that ended well."""
-        self.pairs.inc(len(answer.scores))
-        self.truncated.inc(answer.scores.num_truncated)
-        self.shared.inc(answer.num_shared)
-        self.queue_s.observe(answer.timing.queue_s)
-        self.inference_s.observe(answer.timing.inference_s)
-
-
-class _Batches:
-    """What the model ran, and what went wrong there."""
-
-    def __init__(self, metrics: _Metrics) -> None:
-        self._by_threads = metrics.counter(
-            "pairscore_micro_batches",
-            "Micro-batches the model ran, by the threads each was given.",
-            "threads",
-        )
-        self._threads: dict[int, Counter] = {}
-        self._tokens = metrics.counter("pairscore_tokens", "Real tokens the model read.")
-        self._padded = metrics.counter(
-            "pairscore_padded_tokens", "Tokens the model read, padding included."
-        )
-        self._seconds = metrics.histogram(
-            "pairscore_micro_batch_seconds", "Seconds of one micro-batch.", buckets=_BATCH_S
-        )
-        self._pairs = metrics.histogram(
-            "pairscore_micro_batch_pairs", "Pairs in one micro-batch.", buckets=_BATCH_PAIRS
-        )
-        self._size = metrics.histogram(
-            "pairscore_micro_batch_padded_tokens",
-            "Padded tokens in one micro-batch.",
-            buckets=_BATCH_TOKENS,
-        )
-        replaced = metrics.counter(
-            "pairscore_replaced_workers", "Workers given up and replaced.", "reason"
-        )
-        self.replaced = {reason: replaced.labels(reason) for reason in get_args(_Reason)}
-        self.splits = metrics.counter(
-            "pairscore_memory_splits", "Micro-batches halved because memory ran out."
-        )
-
-    def add(self, report: BatchReport) -> None:
-        """One micro-batch."""
-        threads = self._threads.get(report.num_threads)
-        if threads is None:
-            threads = self._by_threads.labels(str(report.num_threads))
-            self._threads[report.num_threads] = threads
-        threads.inc()
-        self._tokens.inc(report.num_tokens)
-        self._padded.inc(report.num_padded_tokens)
-        self._seconds.observe(report.seconds)
-        self._pairs.observe(report.num_pairs)
-        self._size.observe(report.num_padded_tokens)
-
-
 class _Live(Collector):
     """What is asked when somebody reads it; each one once, so that an exposition's numbers fit together."""
 
-    def __init__(self) -> None:
-        self.state: Callable[[], EngineState] = lambda: _IDLE
+    def __init__(self, models: Sequence[str]) -> None:
+        # Before anything runs there is the default, in which nothing happens.
+        self.states: Callable[[], Mapping[str, EngineState]] = lambda: {models[0]: IDLE}
+        self.num_bytes: Callable[[], Mapping[str, int | None]] = lambda: dict.fromkeys(models)
         self.cache: Callable[[], CacheStats | None] = lambda: None
         self.ready: Callable[[], bool] = lambda: False
 
     def collect(self) -> Iterable[Metric]:
-        """Readiness, the engine's state, the cache's counts."""
+        """Readiness, the engines' states, the cache's counts."""
         ready = float(self.ready())
         yield _gauge("pairscore_ready", "1 while the service is ready for requests, else 0.", ready)
-        yield from _of_engine(self.state())
+        yield from gauges_of(self.states(), self.num_bytes())
         yield from _of_cache(self.cache() or CacheStats())
 
 
 _gauge: Final = GaugeMetricFamily
 _counter: Final = CounterMetricFamily
-
-
-def _of_engine(now: EngineState) -> Iterable[Metric]:
-    yield _gauge("pairscore_workers", "Threads that can take a micro-batch.", now.num_workers)
-    yield _gauge("pairscore_requests_in_flight", "Requests not answered yet.", now.num_requests)
-    yield _gauge("pairscore_queue_tokens", "Padded tokens that wait or run.", now.queue_tokens)
-    yield _gauge("pairscore_waiting_pairs", "Pairs that wait.", now.waiting_pairs)
-    text = "Seconds without a micro-batch beginning or ending while pairs wait."
-    yield _gauge("pairscore_stalled_seconds", text, now.stalled_s)
-    text = "Seconds since a canary gave the right score; infinity before the first."
-    yield _gauge("pairscore_canary_age_seconds", text, now.canary_age_s)
-    text = "Padded tokens that all workers together run a second, lately."
-    yield _gauge("pairscore_tokens_per_second", text, now.tokens_per_s)
 
 
 def _of_cache(stats: CacheStats) -> Iterable[Metric]:

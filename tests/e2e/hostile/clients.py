@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -159,8 +160,9 @@ class Service:
             return connection.answer()
 
     def metrics(self) -> dict[str, float]:
-        """Every series."""
+        """Every series, without the label of the one model."""
         text = self.ask(LIVEZ.replace(b"livez", b"metrics")).body.decode()
+        text = re.sub(r'(?<={)model="[^"]*",?', "", text).replace("{}", "")
         lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in lines}
 

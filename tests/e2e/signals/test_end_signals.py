@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import signal
 import socket
 import time
@@ -117,7 +118,10 @@ def test_work_that_the_grace_is_too_short_for(
     waiting = pool.submit(fill, attempt, server.connect(), body)
 
     def working() -> bool:
-        return b"pairscore_requests_in_flight 1.0" in server.ask("GET", "/metrics")[1]
+        metrics = server.ask("GET", "/metrics")[1]
+        return (
+            re.search(rb"^pairscore_requests_in_flight{.*} 1.0$", metrics, re.MULTILINE) is not None
+        )
 
     wait_until(working, START_S, server)
     server.process.send_signal(signal.SIGTERM)

@@ -48,6 +48,8 @@ def test_the_list(client: TestClient, path: str) -> None:
     assert answer["object"] == "list"
     (entry,) = answer["data"]
     assert isinstance(entry.pop("created"), int)
+    weight = entry["memory_bytes"]
+    assert weight >= 0
     assert entry.pop("stats") == {
         "queue_fraction": 0.0,
         "queue_absolute": 0,
@@ -64,6 +66,10 @@ def test_the_list(client: TestClient, path: str) -> None:
         "permission": [],
         "backend": "fake",
         "capabilities": ["rerank"],
+        "state": "loaded",
+        "memory_bytes": weight,
+        "last_used": None,
+        "error": None,
     }
 
 
@@ -185,7 +191,7 @@ def test_info_has_both(client: TestClient) -> None:
     assert tei.items() <= info.items()
     assert set(info) - set(tei) == {
         *("model", "revision", "sha256", "backend", "scale", "num_workers", "budget", "cache"),
-        *("limits", "versions"),
+        *("calibration", "limits", "models", "versions"),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, FailFast, Field, PlainValidator
@@ -147,7 +147,11 @@ def jobs_of(body: RerankBatchRequest) -> Iterator[Job]:
         Refusal: an object among the documents has nothing to read.
     """
     for index, query in enumerate(body.queries):
-        yield Job(index=index, query=query, ask=_ask(index, query))
+        ask = _ask(index, query)
+        if query.long_documents is None and query.chunking is None:
+            # What the call says of long documents holds for the queries that say nothing.
+            ask = replace(ask, windows=body.windows)
+        yield Job(index=index, query=query, ask=ask)
 
 
 def _ask(index: int, query: RerankBatchQuery) -> Ask:

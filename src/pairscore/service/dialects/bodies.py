@@ -83,6 +83,7 @@ def ranking(
             "min_score": body.min_score,
             "raw": bool(raw),
             "truncation": truncation,
+            "windows": body.windows,
             "deadline_ms": body.deadline_ms,
             **more,
         }

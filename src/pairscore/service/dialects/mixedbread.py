@@ -90,6 +90,7 @@ def _ask(body: MixedbreadReranking) -> Ask:
         model=body.model,
         top_n=all_or(body.top_k),
         raw=bool(body.raw_scores),
+        windows=body.windows,
         deadline_ms=body.deadline_ms,
     )
 

@@ -1,6 +1,7 @@
 """Which models are served, as OpenAI's, vLLM's and Infinity's clients ask: `/v1/models` and its like.
 
-There is one model; each further name that the operator gave it is an entry of its own, whose `root` is the real one.
+Each model that was declared is an entry, loaded or not, and so is each further name that the operator gave the default
+model: its `root` is the real one.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from pairscore.service.answering import check_model
+from pairscore.service.fleet_member import Member, State, reason_of
 from pairscore.service.parts import Parts, PartsOfApp
 
-__all__ = ["router"]
+__all__ = ["ModelEntry", "entry_of", "router"]
 
 _OWNER: Final = "pairscore"
 # Infinity's client takes no other owner than Infinity, but none at all: so there is none where it asks without a
@@ -60,15 +62,25 @@ class ModelEntry(BaseModel):
     owned_by: str | None = Field(default=None, description="Whose server it looks like.")
     root: str = Field(description="The model's own name.")
     parent: None
-    max_model_len: int = Field(description="Tokens of a pair that the model can read.")
+    max_model_len: int | None = Field(
+        description="Tokens of a pair that the model can read; null as long as it was never loaded."
+    )
     permission: list[str]
     backend: str
     capabilities: list[str]
     stats: ModelStats
+    state: State = Field(
+        description="loaded, loading, unloaded (the first request that names it loads it) or failed."
+    )
+    memory_bytes: int = Field(description="What it takes in memory now.")
+    last_used: int | None = Field(
+        description="When a request last used it, in seconds since 1970; null for never."
+    )
+    error: str | None = Field(description="Why it could not be loaded, if it could not.")
 
 
 class ModelEntries(BaseModel):
-    """The names under which the model is served."""
+    """The names under which models are served."""
 
     object: Literal["list"]
     data: list[ModelEntry]
@@ -77,39 +89,62 @@ class ModelEntries(BaseModel):
 router = APIRouter()
 
 
-def _entry(parts: Parts, name: str, owner: str | None) -> ModelEntry:
-    engine = parts.runtime.engine
-    state, road = engine.state(), engine.road
+def entry_of(parts: Parts, member: Member, name: str, *, owner: str | None) -> ModelEntry:
+    """What is told of a model under one of its names."""
     owned: dict[str, Any] = {} if owner is None else {"owned_by": owner}
+    facts, failure = member.facts, member.failure
     return ModelEntry(
         id=name,
         object="model",
         created=_STARTED,
-        root=road.card.name,
+        root=member.name,
         parent=None,
-        max_model_len=road.max_length,
+        max_model_len=None if facts is None else facts.max_length,
         permission=[],
-        backend=road.backend_name,
+        backend=parts.settings.backend if facts is None else facts.backend,
         capabilities=["rerank"],
-        stats=ModelStats(
-            queue_fraction=state.queue_tokens / engine.config.max_queue_tokens,
-            queue_absolute=state.waiting_pairs,
-            results_pending=state.num_requests,
-            batch_tokens=road.config.budget,
-        ),
+        stats=_stats(member),
+        state=member.state,
+        memory_bytes=member.num_bytes,
+        last_used=int(member.last_used_s) or None,
+        error=None if failure is None else reason_of(failure.error),
         **owned,
     )
 
 
+def _stats(member: Member) -> ModelStats:
+    if member.loaded is None:
+        return ModelStats(
+            queue_fraction=0.0,
+            queue_absolute=0,
+            results_pending=0,
+            batch_tokens=0 if member.facts is None else member.facts.budget,
+        )
+    engine = member.loaded.engine
+    state = engine.state()
+    return ModelStats(
+        queue_fraction=state.queue_tokens / engine.config.max_queue_tokens,
+        queue_absolute=state.waiting_pairs,
+        results_pending=state.num_requests,
+        batch_tokens=engine.road.config.budget,
+    )
+
+
 def _entries(parts: Parts, owner: str | None) -> ModelEntries:
-    served = parts.runtime.engine.road.card.name
-    names = dict.fromkeys((served, *parts.settings.aliases))
-    return ModelEntries(object="list", data=[_entry(parts, name, owner) for name in names])
+    fleet = parts.runtime.fleet
+    named = {member.name: member for member in fleet.members}
+    for alias in parts.settings.aliases:
+        named.setdefault(alias, fleet.default)
+    # The default first, its aliases after it, then the others.
+    order = sorted(named.items(), key=lambda item: item[1] is not fleet.default)
+    return ModelEntries(
+        object="list", data=[entry_of(parts, member, name, owner=owner) for name, member in order]
+    )
 
 
 def _lister(owner: str | None) -> Callable[[PartsOfApp], Awaitable[ModelEntries]]:
     async def models(parts: PartsOfApp) -> ModelEntries:
-        """The model's own name first, then its aliases."""
+        """The default model first, then its aliases, then the other models."""
         return _entries(parts, owner)
 
     return models
@@ -123,8 +158,7 @@ def _teller(
         # A stray slash at the end of the list's path is a list, too.
         if not name:
             return _entries(parts, owner)
-        check_model(name, parts)
-        return _entry(parts, name, owner)
+        return entry_of(parts, check_model(name, parts), name, owner=owner)
 
     return model
 

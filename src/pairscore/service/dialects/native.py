@@ -23,7 +23,6 @@ from pairscore.service.schemas import (
     ScoreResult,
     TextPair,
 )
-from pairscore.values import Scores
 
 __all__ = ["RERANK", "SCORE", "SCORE_BATCH", "RerankRequest", "RerankResult", "ranked"]
 
@@ -59,8 +58,18 @@ class RankedResult(BaseModel):
 
     corpus_id: int = Field(description="The document's position in the request, from 0.")
     score: FiniteFloat = Field(description="On the scale that the answer names.")
-    probability: FiniteFloat = Field(description="The sigmoid of the model's logit, 0 to 1.")
+    probability: FiniteFloat = Field(
+        description="From the model's logit, 0 to 1: its sigmoid, or what a calibration makes of it."
+    )
     truncated: bool = Field(description="Whether the document was too long and was cut.")
+    span: tuple[int, int] | None = Field(
+        default=None,
+        description="The best window of a document that is read in windows: its first character and the one behind "
+        "its last, counted in code points from 0; else left out.",
+    )
+    num_windows: int | None = Field(
+        default=None, description="Windows of the document that were read; left out likewise."
+    )
     text: str | None = Field(
         default=None, description="The document, if return_documents is true; else left out."
     )
@@ -88,12 +97,16 @@ class RerankResult(BaseModel):
 
 
 def _pair(body: ScoreRequest) -> Ask:
-    return Ask(pairs=[(body.text_a, body.text_b)], deadline_ms=body.deadline_ms)
+    return Ask(
+        pairs=[(body.text_a, body.text_b)], windows=body.windows, deadline_ms=body.deadline_ms
+    )
 
 
 def _pairs(body: BatchRequest) -> Ask:
     return Ask(
-        pairs=[(pair.text_a, pair.text_b) for pair in body.pairs], deadline_ms=body.deadline_ms
+        pairs=[(pair.text_a, pair.text_b) for pair in body.pairs],
+        windows=body.windows,
+        deadline_ms=body.deadline_ms,
     )
 
 
@@ -116,10 +129,11 @@ def _many_results(body: BatchRequest, found: Found) -> bytes:
 
 
 def _results(pairs: Sequence[TextPair], found: Found) -> list[ScoreResult]:
-    return [_result(pair, found.scores, position) for position, pair in enumerate(pairs)]
+    return [_result(pair, found, position) for position, pair in enumerate(pairs)]
 
 
-def _result(pair: TextPair, scores: Scores, position: int) -> ScoreResult:
+def _result(pair: TextPair, found: Found, position: int) -> ScoreResult:
+    scores = found.scores
     best = scores.best(position)
     return ScoreResult(
         text_a=pair.text_a,
@@ -127,6 +141,8 @@ def _result(pair: TextPair, scores: Scores, position: int) -> ScoreResult:
         score=best.score,
         probability=best.probability,
         truncated=bool(scores.truncated[position]),
+        span=found.span(position),
+        num_windows=found.num_windows(position),
         label=best.label,
         labels=scores.named(position) or None,
     )
@@ -155,6 +171,8 @@ def _ranked_result(body: RerankRequest, found: Found, position: int) -> RankedRe
         score=float(scores.scores[position]),
         probability=float(scores.probabilities[position]),
         truncated=bool(scores.truncated[position]),
+        span=found.span(position),
+        num_windows=found.num_windows(position),
         text=document.text if body.return_documents else None,
         index=position,
         relevance_score=float(found.values[position]),

@@ -96,6 +96,7 @@ def _ask(body: NvidiaRanking, *, strict: bool) -> Ask:
         model=body.model,
         raw=True,
         truncation=Truncation(side="right" if body.truncate == "END" else None, strict=not cut),
+        windows=body.windows,
         deadline_ms=body.deadline_ms,
     )
 

@@ -14,6 +14,7 @@ from pairscore.engine.records import Answer
 from pairscore.road.ranking import least
 from pairscore.road.tokenization import Pair
 from pairscore.service.dialects.documents import Document
+from pairscore.service.long_documents import WindowsAsk
 from pairscore.service.schemas import Body
 from pairscore.values import FloatArray, Scale, Scores
 
@@ -42,6 +43,7 @@ class Ask:
         min_score: the lowest score to return, on the scale that the answer has; None returns all.
         raw: whether the answer holds logits; else it holds probabilities, 0 to 1.
         truncation: how the texts are cut.
+        windows: what becomes of long documents.
         deadline_ms: milliseconds in which the answer is of use; None sets no deadline here.
         priority: requests with a lower number go first.
 
@@ -56,6 +58,7 @@ class Ask:
     min_score: float | None = None
     raw: bool = False
     truncation: Truncation = field(default_factory=Truncation)
+    windows: WindowsAsk = field(default_factory=WindowsAsk)
     deadline_ms: int | None = None
     priority: int = 0
 
@@ -121,6 +124,16 @@ class Found:
             order = order[self.values[order].astype(np.float64) >= self.ask.min_score]
         positions: list[int] = order[: self.ask.top_n].tolist()
         return positions
+
+    def span(self, position: int) -> tuple[int, int] | None:
+        """The best window of a document that was read in windows, else None, which answers leave out."""
+        windows = self.scores.windows
+        return None if windows is None else windows.span(position)
+
+    def num_windows(self, position: int) -> int | None:
+        """How many windows it was read in, likewise."""
+        windows = self.scores.windows
+        return None if windows is None else int(windows.num_windows[position])
 
     def cut(self, position: int) -> bool | None:
         """True for a pair whose texts were cut, else None, which answers leave out."""

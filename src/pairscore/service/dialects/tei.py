@@ -137,6 +137,7 @@ def _ask(body: TeiRerank) -> Ask:
         top_n=body.top_n or None,
         raw=bool(body.raw_scores),
         truncation=body.truncation,
+        windows=body.windows,
         deadline_ms=body.deadline_ms,
     )
 
@@ -173,6 +174,7 @@ def _ask_prediction(body: TeiPredict) -> Ask:
         pairs=pairs,
         raw=bool(body.raw_scores),
         truncation=body.truncation,
+        windows=body.windows,
         deadline_ms=body.deadline_ms,
     )
 

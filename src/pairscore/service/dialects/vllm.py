@@ -221,6 +221,7 @@ def _ask_score(body: VllmScore, *, strict: bool) -> Ask:
         model=body.model,
         raw=body.use_activation is False,
         truncation=body.truncation(strict=strict),
+        windows=body.windows,
         deadline_ms=body.deadline_ms,
         priority=body.priority or 0,
     )
@@ -236,6 +237,7 @@ def _ask_rerank(body: VllmRerank) -> Ask:
         min_score=body.min_score,
         raw=body.use_activation is False,
         truncation=body.truncation(strict=True),
+        windows=body.windows,
         deadline_ms=body.deadline_ms,
         priority=body.priority or 0,
     )

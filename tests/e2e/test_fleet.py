@@ -1,0 +1,93 @@
+"""`pairscore serve --model A --model B` as its users have it: a real process, real weights, real HTTP."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from types import ModuleType
+
+import httpx2 as httpx
+import pytest
+
+BUNDLED = Path(str(resources.files("pairscore.models"))) / "bundled/ms-marco-minilm-l12"
+KEY = "ops-ops-ops-ops-ops"
+HEADERS = {"X-API-Key": KEY}
+BODY = {
+    "query": "How many people live in Berlin?",
+    "documents": ["Berlin has a population of 3,520,031 registered inhabitants."],
+}
+
+
+def _serving() -> ModuleType:
+    """The neighbour that knows how to start one."""
+    spec = importlib.util.spec_from_file_location(
+        "serving_of_fleet", Path(__file__).with_name("test_serve.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Iterator[str]:
+    """Two models, the second a copy of the first under another name; ends without a traceback."""
+    serving = _serving()
+    shutil.copytree(BUNDLED, tmp_path / "copy")
+    port, log = serving._free_port(), tmp_path / "log.txt"
+    command = [sys.executable, "-m", "pairscore", "serve", "--port", str(port)]
+    command += ["--model", "ms-marco-minilm-l12", "--model", f"second={tmp_path / 'copy'}"]
+    command += ["--model-control", "ops", "--cache-bytes", "0"]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PAIRSCORE_API_KEYS": f"ops={KEY}"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        serving._wait_until_healthy(address, process, log)
+        yield address
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, log.read_text()
+        assert "Traceback" not in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _ask(base: str, model: str, number: int = 0) -> tuple[int, str, float]:
+    body = {**BODY, "query": f"{BODY['query']} {number}", "model": model}
+    response = httpx.post(f"{base}/rerank", json=body, headers=HEADERS, timeout=60)
+    score = response.json()["results"][0]["score"] if response.status_code == 200 else 0.0
+    return response.status_code, response.headers.get("x-pairscore-model", ""), score
+
+
+@pytest.mark.slow
+def test_two_models_and_a_reload_under_load(base: str) -> None:
+    """Each answers under its name; while both are loaded anew, every request gets its scores."""
+    first, second = (_ask(base, name) for name in ("ms-marco-minilm-l12", "second"))
+    assert first[:2] == (200, "ms-marco-minilm-l12")
+    assert second == (200, "second", pytest.approx(first[2], abs=1e-4))
+
+    with ThreadPoolExecutor(4) as threads:
+        asked = [
+            threads.submit(_ask, base, ("ms-marco-minilm-l12", "second")[number % 2], number)
+            for number in range(80)
+        ]
+        for name in ("second", "ms-marco-minilm-l12", "second"):
+            response = httpx.post(
+                f"{base}/v1/models/reload", json={"model": name}, headers=HEADERS, timeout=60
+            )
+            assert response.status_code == 200, response.text
+            assert response.json()["memory_bytes"] > 30_000_000
+
+    assert {one.result()[0] for one in asked} == {200}
+    metrics = httpx.get(f"{base}/metrics", headers=HEADERS, timeout=30).text
+    assert 'pairscore_model_loads_total{model="second",outcome="ok"} 3.0' in metrics

@@ -76,19 +76,6 @@ def test_auto_says_why_and_scores_the_same(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("backend/*.json"))) <= 1
 
 
-def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
-    """The model is chosen and scores all the same, and doctor warns."""
-    home = tmp_path / "file"
-    home.write_text("a file where a folder should be")
-    result = _run(
-        *("-m", "pairscore", "doctor", "--no-speed", "--json"), cache=home, HF_HOME=str(tmp_path)
-    )
-    facts = json.loads(result.stdout)
-
-    assert result.returncode == 0, result.stderr
-    assert any("what was measured cannot be kept" in one["text"] for one in facts["warnings"])
-
-
 def test_a_folder_without_the_right_weights(tmp_path: Path) -> None:
     """Weights that no backend can open end in one message with each reason."""
     folder = tmp_path / "model"

@@ -18,7 +18,7 @@ from huggingface_hub import constants
 
 from pairscore.diagnosis.flops import flops_of_pair
 from pairscore.diagnosis.machine import FLAGS, int8_on, this_machine
-from pairscore.diagnosis.products import matmul_integer_graph
+from pairscore.diagnosis.products import Numbers, product_graph
 from pairscore.models import places
 from pairscore.models.facts import Facts, read_facts
 from pairscore.models.resolve import resolve
@@ -123,13 +123,18 @@ def test_operations_of_other_architectures() -> None:
     assert flops(intermediate_size=None) is None
 
 
-def test_the_graph_of_one_product() -> None:
+@pytest.mark.parametrize(
+    ("numbers", "kind", "result"),
+    [("int8", np.uint8, np.int32), ("float32", np.float32, np.float32)],
+)
+def test_the_graph_of_one_product(numbers: Numbers, kind: Any, result: Any) -> None:
     """It is an ONNX file as the checker wants it, and multiplies."""
-    graph = matmul_integer_graph(rows=2, inner=300, columns=5)
+    graph = product_graph(numbers, rows=2, inner=300, columns=5)
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    (product,) = session.run(["c"], {"a": np.full((2, 300), 200, dtype=np.uint8)})
+    (product,) = session.run(["c"], {"a": np.full((2, 300), 200, dtype=kind)})
 
+    assert product.dtype == result
     assert np.array_equal(product, np.full((2, 5), 60_000))
 
 
@@ -207,7 +212,7 @@ def test_a_closed_network_stays_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("the network was touched")
 
-    monkeypatch.setattr(places, "urlopen", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
     assert "HF_HUB_OFFLINE" in places.reach_hub().why_not
     _open_to("file:///etc/passwd", monkeypatch)
     assert not places.reach_hub().reached

@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Final
 
 from pairscore import __version__
 from pairscore.config import num_cores
+from pairscore.road.machine import cpu_flags, cpu_name
 
 __all__ = ["Machine", "this_machine"]
 
@@ -40,9 +40,9 @@ class Machine:
 
 def this_machine() -> Machine:
     """The facts of the machine that this process runs on."""
-    known = set(_cpuinfo("flags", "Features").split())
+    known = cpu_flags()
     return Machine(
-        cpu=_cpuinfo("model name") or platform.processor() or platform.machine(),
+        cpu=cpu_name(),
         num_cores=num_cores(),
         flags=tuple(flag for flag in _FLAGS if flag in known),
         system=f"{platform.system()} {platform.machine()}",
@@ -59,14 +59,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _cpuinfo(*names: str) -> str:
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return ""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in names:
-            return value.strip()
-    return ""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 __all__ = ["Reach", "cache_folder", "hub_cache", "hub_endpoint", "hub_is_closed", "reach_hub"]
 
@@ -60,6 +58,10 @@ def hub_endpoint() -> str:
 
 def reach_hub(*, timeout_s: float = 5.0) -> Reach:
     """Ask the hub for nothing but an answer; any answer will do. HF_HUB_OFFLINE keeps the network closed."""
+    # Here, because it loads what speaks HTTP, which is seldom wanted.
+    from urllib import error as errors
+    from urllib import request
+
     endpoint = hub_endpoint()
     if hub_is_closed():
         return Reach(endpoint=endpoint, reached=False, why_not="HF_HUB_OFFLINE closes the network")
@@ -68,12 +70,13 @@ def reach_hub(*, timeout_s: float = 5.0) -> Reach:
     began = time.perf_counter()
     try:
         # The scheme was looked at above.
-        with urlopen(Request(_endpoint(), method="HEAD"), timeout=timeout_s):  # noqa: S310
+        asked = request.Request(_endpoint(), method="HEAD")  # noqa: S310
+        with request.urlopen(asked, timeout=timeout_s):  # noqa: S310
             pass
-    except HTTPError as error:
+    except errors.HTTPError as error:
         # Refused by somebody who is there.
         error.close()
-    except (URLError, OSError, ValueError) as error:
+    except (errors.URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         return Reach(endpoint=endpoint, reached=False, why_not=str(reason))
     return Reach(endpoint=endpoint, reached=True, seconds=time.perf_counter() - began)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from pairscore.errors import PairscoreError
 from pairscore.models.files import ModelFiles, WeightsKind
 from pairscore.road.backends.installed import BackendFacts, installed
 
-__all__ = ["Candidate", "RealName", "Skipped", "candidates_of"]
+__all__ = ["Candidate", "FilesOf", "RealName", "Skipped", "candidates_of"]
 
 RealName: TypeAlias = Literal["onnx", "torch", "openvino"]
 
 _READS: Final = MappingProxyType[RealName, WeightsKind](
     {"onnx": "onnx", "torch": "safetensors", "openvino": "onnx"}
 )
+
+
+class FilesOf(Protocol):
+    """Finds a model's files with weights of one kind."""
+
+    def __call__(self, *, kind: WeightsKind) -> ModelFiles: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,11 +41,18 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
-    """What was not chosen because it cannot be, or should not: a backend, perhaps on one device, and why."""
+    """What was not chosen because it cannot be, or should not.
+
+    Attributes:
+        backend, device: which; None is every device.
+        reason: why.
+        disagrees: whether it gave other logits: one of the files of weights is then not what it should be.
+    """
 
     backend: RealName
     device: str | None
     reason: str
+    disagrees: bool = False
 
     @property
     def sentence(self) -> str:
@@ -52,7 +64,7 @@ class Skipped:
 def candidates_of(
     files: ModelFiles,
     *,
-    files_of: Callable[[WeightsKind], ModelFiles],
+    files_of: FilesOf,
     device: str | None,
     skipped: list[Skipped],
 ) -> list[Candidate]:
@@ -81,7 +93,7 @@ def candidates_of(
 
 
 def _files_by_kind(
-    files: ModelFiles, files_of: Callable[[WeightsKind], ModelFiles], skipped: list[Skipped]
+    files: ModelFiles, files_of: FilesOf, skipped: list[Skipped]
 ) -> dict[WeightsKind, ModelFiles]:
     found: dict[WeightsKind, ModelFiles] = {}
     failed: dict[WeightsKind, str] = {}
@@ -92,7 +104,7 @@ def _files_by_kind(
                 if weights is None:
                     failed[kind] = f"the model has no {kind} weights here"
                 else:
-                    found[kind] = files if weights == files.weights else files_of(kind)
+                    found[kind] = files if weights == files.weights else files_of(kind=kind)
             except PairscoreError as error:
                 failed[kind] = str(error)
         if kind in failed:

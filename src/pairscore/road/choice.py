@@ -10,7 +10,7 @@ its cores or the devices are others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,10 +22,10 @@ from pairscore import __version__
 from pairscore.config import RoadConfig, num_cores
 from pairscore.errors import BackendError, MissingExtraError, ModelUnsupportedError, PairscoreError
 from pairscore.models.card import Card
-from pairscore.models.files import ModelFiles, WeightsKind
+from pairscore.models.files import ModelFiles
 from pairscore.models.places import cache_folder
 from pairscore.road.backends.base import Backend, BackendOptions
-from pairscore.road.candidates import Candidate, RealName, Skipped, candidates_of
+from pairscore.road.candidates import Candidate, FilesOf, RealName, Skipped, candidates_of
 from pairscore.road.kept import keep, kept, name_of
 from pairscore.road.machine import cpu_name
 from pairscore.road.tokenization import PairTokenizer
@@ -121,23 +121,21 @@ class Question:
         config: packing and threads, as far as they were chosen.
         options: a device or numbers that were asked for; others are no candidates then.
         folder: where choices are kept; None takes the user's cache folder.
+        calibrated_sha256: of the weights that a calibration was fitted on: no others are taken then; None for none.
     """
 
     files: ModelFiles
-    files_of: Callable[[WeightsKind], ModelFiles]
+    files_of: FilesOf
     card: Card
     tokenizer: PairTokenizer
     config: RoadConfig
     options: BackendOptions
     folder: Path | None = None
+    calibrated_sha256: str | None = None
 
 
-def choose(question: Question, *, measure: bool = True) -> Chosen:
+def choose(question: Question) -> Chosen:
     """What is quickest here; measured the first time, which takes as long as loading every candidate, and a second.
-
-    Args:
-        question: the model.
-        measure: False takes what was kept, or else the first candidate that can be loaded.
 
     Raises:
         MissingExtraError: what could run it is not installed.
@@ -153,17 +151,35 @@ def choose(question: Question, *, measure: bool = True) -> Chosen:
     )
     if not candidates:
         raise _nothing(question, skipped)
+    candidates = _calibrated(candidates, question.calibrated_sha256, skipped)
     if len(candidates) == 1:
         return _only(candidates[0], question, skipped)
     path = _path(question, candidates)
     chosen = _from_kept(path, candidates, question)
-    if chosen is None and not measure:
-        chosen = _first(candidates, question, skipped)
-    elif chosen is None:
+    if chosen is None:
         chosen = _measured(candidates, question, skipped)
         keep(path, asdict(chosen.choice))
     _log.info("%s: %s", question.card.name, chosen.choice.sentence)
+    for one in chosen.choice.skipped:
+        if one.disagrees:
+            _log.warning("%s: not taken: %s", question.card.name, one.sentence)
     return chosen
+
+
+def _calibrated(
+    candidates: list[Candidate], sha256: str | None, skipped: list[Skipped]
+) -> list[Candidate]:
+    """Those whose weights a calibration was fitted on; all, if it fits none: then loading says so."""
+    sha256s = [None if sha256 is None else one.files.sha256 for one in candidates]
+    if sha256 not in sha256s:
+        return candidates
+    reason = "the calibration was fitted on other weights of this model"
+    skipped += [
+        _not_this(one, reason)
+        for one, own in zip(candidates, sha256s, strict=True)
+        if own != sha256
+    ]
+    return [one for one, own in zip(candidates, sha256s, strict=True) if own == sha256]
 
 
 def _only(candidate: Candidate, question: Question, skipped: list[Skipped]) -> Chosen:
@@ -171,18 +187,6 @@ def _only(candidate: Candidate, question: Question, skipped: list[Skipped]) -> C
     choice = _choice(tried, "it is the only one that can run this model here", skipped=skipped)
     _log.info("%s: %s", question.card.name, choice.sentence)
     return Chosen(choice=choice, backend=tried.backend, files=candidate.files)
-
-
-def _first(candidates: Sequence[Candidate], question: Question, skipped: list[Skipped]) -> Chosen:
-    for candidate in candidates:
-        try:
-            tried = load(candidate, card=question.card, options=question.options)
-        except LOADING as error:
-            skipped.append(_not_this(candidate, str(error)))
-            continue
-        choice = _choice(tried, "it is the first that can; nothing was measured", skipped=skipped)
-        return Chosen(choice=choice, backend=tried.backend, files=candidate.files)
-    raise _nothing(question, skipped)
 
 
 def _measured(
@@ -243,7 +247,8 @@ def _agreeing(
         if difference <= limit:
             differences[one.candidate.title] = difference
         else:
-            skipped.append(_not_this(one.candidate, _too_far(difference, limit, reference)))
+            reason = _too_far(difference, limit, reference)
+            skipped.append(_not_this(one.candidate, reason, disagrees=True))
     return differences
 
 
@@ -266,7 +271,7 @@ def _winner(
 ) -> tuple[Tried, Choice]:
     """The fastest, or one that is nearly as fast and more exact."""
     if not measured:
-        reason = "no other candidate can run this model as it should"
+        reason = "nothing else here can run this model as it should"
         return agreeing[0], _choice(agreeing[0], reason, skipped=skipped)
     fastest = max(one.tokens_per_s for one in measured)
     near = [n for n, one in enumerate(measured) if one.tokens_per_s * _WORTH >= fastest]
@@ -281,14 +286,19 @@ def _reason(best: Measured, measured: Sequence[Measured]) -> str:
         f"{one.backend} on {one.device} {one.tokens_per_s:,.0f} in {one.numbers}"
         for one in sorted(others, key=lambda one: -one.tokens_per_s)
     )
-    fastest = all(best.tokens_per_s >= one.tokens_per_s for one in others)
-    why = "it is the fastest" if fastest else "it is as fast as any, or nearly, and more exact"
+    quicker = [one for one in others if one.tokens_per_s > best.tokens_per_s]
+    if not quicker:
+        why = "it is the fastest"
+    elif all(one.numbers == best.numbers for one in quicker):
+        why = "no other is clearly faster"
+    else:
+        why = "it is nearly as fast as the fastest, and more exact"
     apart = (
         f"; its logits are within {best.max_difference:.2g} of the most exact one's"
         if best.max_difference and best.numbers != "float32"
         else ""
     )
-    return f"{why}, {best.tokens_per_s:,.0f} tokens/s in {best.numbers} ({beaten}){apart}"
+    return f"{why}: {best.tokens_per_s:,.0f} tokens/s in {best.numbers} ({beaten}){apart}"
 
 
 def _inexactness(tried: Tried) -> int:
@@ -318,8 +328,10 @@ def _choice(
     )
 
 
-def _not_this(candidate: Candidate, reason: str) -> Skipped:
-    return Skipped(backend=candidate.backend, device=candidate.device, reason=reason)
+def _not_this(candidate: Candidate, reason: str, *, disagrees: bool = False) -> Skipped:
+    return Skipped(
+        backend=candidate.backend, device=candidate.device, reason=reason, disagrees=disagrees
+    )
 
 
 def _nothing(question: Question, skipped: Sequence[Skipped]) -> PairscoreError:

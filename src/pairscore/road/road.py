@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -241,9 +241,7 @@ def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose
         question = Question(
             files=files,
             # Of the same copy of the model: another kind of weights is not fetched to be tried.
-            files_of=lambda kind: resolve(
-                name_or_path, revision=revision, local_files_only=True, kind=kind
-            ),
+            files_of=partial(resolve, name_or_path, revision=revision, local_files_only=True),
             card=card,
             tokenizer=tokenizer,
             config=settings,

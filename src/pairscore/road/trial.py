@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -36,6 +37,7 @@ __all__ = [
     "load",
     "loaded",
     "logits_of",
+    "numbers_of",
     "probe_pairs",
     "speeds_of",
 ]
@@ -71,7 +73,8 @@ def load(candidate: Candidate, *, card: Card, options: BackendOptions) -> Tried:
     """
     there = BackendOptions(device=candidate.device, dtype=options.dtype)
     backend = open_backend(candidate.backend, candidate.files, card=card, options=there)
-    return Tried(candidate=candidate, backend=backend, numbers=_numbers(candidate, backend))
+    numbers = numbers_of(backend, candidate.files.weights)
+    return Tried(candidate=candidate, backend=backend, numbers=numbers)
 
 
 @contextmanager
@@ -179,13 +182,13 @@ def _stretched(pair: Encoded, num_tokens: int) -> Encoded:
     )
 
 
-def _numbers(candidate: Candidate, backend: Backend) -> str:
-    """The numbers that it computes in: those of its file, or of its name where that says more."""
+def numbers_of(backend: Backend, weights: Path) -> str:
+    """The numbers that a backend computes in: those of its file, or of its name where that says more."""
     name, _, more = backend.name.partition("-")
     if name == "torch":
         return more or "float32"
-    # An IR of its own, which may be quantized.
-    return "unknown" if more else numbers_of_graph(candidate.files.weights)
+    # An IR of OpenVINO's own, which may be quantized.
+    return "unknown" if more else numbers_of_graph(weights)
 
 
 def _no_room(candidate: Candidate) -> str | None:

@@ -8,6 +8,8 @@ ORACLE := .venv-oracle/bin
 # Told as a variable, the constraints hold for the tools that build the package too.
 PIP := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=$(CURDIR)/constraints.txt
+# On every core up to four; what must not be disturbed shares one of them (tests/conftest.py).
+PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 # Nothing here needs the model hub; a run that would reach for it should fail, not wait.
 export HF_HUB_OFFLINE := 1
 # The benchmarks' peers use the same runtime as we do; none of them should send anything.
@@ -51,10 +53,10 @@ demo: setup ## rank real documents for a real query
 	@echo "then open:                           http://127.0.0.1:8000/docs"
 
 test: setup ## the fast tests, without torch
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 test-all: .venv-oracle/.ready .venv-clients/.ready .venv-clients-older/.ready ## all tests: slow ones, real clients, sentence-transformers too
-	$(ORACLE)/python -m pytest -m ""
+	$(ORACLE)/python $(PYTEST) -m ""
 
 check: setup ## format, lint, types, and generated pages up to date
 	$(BIN)/ruff format --check .

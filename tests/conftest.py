@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,14 @@ import pytest
 # Before anything imports huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import pairscore
 from pairscore import CrossEncoder
+from pairscore.models import files, manifest
+from pairscore.road import road
+from pairscore.road.tokenization import PairTokenizer
 
-GOLDEN = Path(__file__).parent / "golden"
+_TESTS = Path(__file__).parent
+GOLDEN = _TESTS / "golden"
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +35,31 @@ def logging_as_it_was() -> Iterator[None]:
     root.setLevel(level)
     for handler in set(root.handlers) - set(handlers):
         root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packaged_files_are_read_once() -> Iterator[None]:
+    """The package's own model does not change under the tests: its files are hashed and parsed once, not 3,000 times.
+
+    What `resolve` and `PairTokenizer` do with any other file, and what the tests start as a process of its own,
+    stays as it is.
+    """
+    package = Path(pairscore.__file__).parent
+    read_sha256, from_file = files.file_sha256, PairTokenizer.from_file
+    kept_sha256, kept_tokenizer = cache(read_sha256), cache(from_file)
+
+    def file_sha256(path: Path) -> str:
+        return kept_sha256(path) if path.is_relative_to(package) else read_sha256(path)
+
+    def tokenizer(path: Path, **options: Any) -> PairTokenizer:
+        read = kept_tokenizer if path.is_relative_to(package) else from_file
+        return read(path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest, "file_sha256", file_sha256)
+        patch.setattr(road, "file_sha256", file_sha256)
+        patch.setattr(PairTokenizer, "from_file", tokenizer)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +87,28 @@ def golden() -> dict[str, Any]:
 def golden_pairs(golden: dict[str, Any]) -> list[tuple[str, str]]:
     """The stored pairs."""
     return [(entry["query"], entry["document"]) for entry in golden["pairs"]]
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests live as long as the run: the garbage collector need not walk them each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with processes and clocks of their own, and slow ones, take turns on one worker; the rest goes to whoever is free."""
+    for item in items:
+        apart = item.path.is_relative_to(_TESTS / "e2e") or not item.path.is_relative_to(_TESTS)
+        if apart or item.get_closest_marker("slow") is not None:
+            item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test logged may hold half of a character, which cannot be sent from one process to another."""
+    report = yield
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode())
+        for title, text in report.sections
+    ]
+    return report

@@ -300,7 +300,7 @@ def _fit(
     queries = [query for query, _ in labelled.pairs]
     # What can be refused without the model is refused before it runs for minutes.
     check_numbers(labelled.positive, queries)
-    with options.open_encoder(chosen) as encoder:
+    with options.open_encoder(chosen, quiet=not shown) as encoder:
         _check_label(encoder.card.name, encoder.card.labels)
         logits: list[float] = []
         with output.progress(len(labelled.pairs), shown=shown) as advance:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from pairscore.road.rate import rate
 from pairscore.road.road import Road
 from pairscore.values import Encoded
 
@@ -81,23 +79,13 @@ def fastest(speeds: dict[Layout, float]) -> Layout:
 
 
 def _speed(road: Road, num_workers: int, batch: list[Encoded]) -> float:
-    ends = threading.Event()
+    order = np.arange(len(batch))
 
-    def work() -> int:
-        runs = 0
-        while not ends.is_set():
-            road.run(batch, np.arange(len(batch)))
-            runs += 1
-        return runs
+    def run() -> int:
+        road.run(batch, order)
+        return len(batch) * _NUM_TOKENS
 
-    with ThreadPoolExecutor(num_workers) as pool:
-        begin = time.perf_counter()
-        running = [pool.submit(work) for _ in range(num_workers)]
-        time.sleep(_ROUND_S)
-        ends.set()
-        num_runs = sum(future.result() for future in running)
-        seconds = time.perf_counter() - begin
-    return num_runs * len(batch) * _NUM_TOKENS / seconds
+    return rate(run, num_workers=num_workers, seconds=_ROUND_S)
 
 
 def _batch(budget: int) -> list[Encoded]:

@@ -15,7 +15,6 @@ __all__: list[str] = []
 _NEEDED = (
     "fastapi",
     "fastapi_offline",
-    "platformdirs",
     "prometheus_client",
     "pydantic_settings",
     "pythonjsonlogger",

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-import platform
-import tempfile
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +10,8 @@ from typing import Final
 
 from pairscore.config import num_cores
 from pairscore.engine.tuning import Layout, candidates, fastest, measure
+from pairscore.road import kept
+from pairscore.road.machine import cpu_name
 from pairscore.road.road import Road
 from pairscore.service.settings import ServiceSettings
 
@@ -36,7 +33,7 @@ def tuned(road: Road, settings: ServiceSettings) -> Road:
         budget=settings.budget,
         preferred=Layout(num_workers=road.config.workers, budget=road.config.budget),
     )
-    path = settings.cache_folder / _FOLDER / f"{_fingerprint(road, layouts)}.json"
+    path = settings.cache_folder / _FOLDER / _name(road, layouts)
     chosen = _kept(path, layouts)
     if chosen is None:
         speeds = measure(road, layouts)
@@ -49,33 +46,25 @@ def tuned(road: Road, settings: ServiceSettings) -> Road:
     )
 
 
-def _fingerprint(road: Road, layouts: tuple[Layout, ...]) -> str:
+def _name(road: Road, layouts: tuple[Layout, ...]) -> str:
     """Changes with everything that the result depends on."""
-    facts = [
-        road.model_sha256,
-        road.backend_name,
-        _cpu(),
-        metadata.version("onnxruntime"),
-        [asdict(layout) for layout in layouts],
-    ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def _cpu() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return kept.name_of(
+        (
+            road.model_sha256,
+            road.backend_name,
+            cpu_name(),
+            metadata.version("onnxruntime"),
+            [asdict(layout) for layout in layouts],
+        )
+    )
 
 
 def _kept(path: Path, layouts: tuple[Layout, ...]) -> Layout | None:
     """What was measured before; None if nothing usable lies there."""
+    content = kept.kept(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        chosen = Layout(num_workers=content["num_workers"], budget=content["budget"])
-    except (OSError, ValueError, KeyError, TypeError):
+        chosen = content and Layout(num_workers=content["num_workers"], budget=content["budget"])
+    except KeyError:
         return None
     return chosen if chosen in layouts else None
 
@@ -84,14 +73,5 @@ def _keep(path: Path, chosen: Layout, speeds: dict[Layout, float]) -> None:
     measured = [
         {**asdict(layout), "tokens_per_s": round(speed)} for layout, speed in speeds.items()
     ]
-    text = json.dumps({**asdict(chosen), "cpu": _cpu(), "measured": measured}, indent=1)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Replaced whole, so that a process killed in the middle leaves nothing half-written.
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=".", suffix=".tmp", delete=False, encoding="utf-8"
-        ) as file:
-            file.write(text)
-        os.replace(file.name, path)  # noqa: PTH105 - of two names, not of two paths
-    except OSError as error:
-        _log.warning("the measured layout could not be kept in %s: %s", path, error.strerror)
+    if not kept.keep(path, {**asdict(chosen), "cpu": cpu_name(), "measured": measured}):
+        _log.warning("the measured layout could not be kept in %s", path)

@@ -9,6 +9,7 @@ The tree::
     │   ├── EmptyInputError           no pair, no document
     │   ├── LimitError                more than a declared limit allows
     │   ├── TooLongError              a pair that the model cannot read whole, and that must not be cut
+    │   ├── FilterError               a filter on documents that cannot be applied
     │   └── DataFileError             a file of pairs or documents whose content is broken
     │       ├── InputFileError        it is missing, or may not be read
     │       └── OutputFileError       it cannot be written, or exists already
@@ -19,6 +20,11 @@ The tree::
     │   ├── ModelUnsupportedError     it is a model, but not one that scores pairs here
     │   ├── ModelCheckError           it loads, and would score wrongly
     │   └── ParityError               a converted model is too far from what it was made of
+    ├── SearchIndexError              a search index that cannot be used
+    │   ├── IndexNotFoundError        there is none
+    │   ├── IndexMismatchError        it was built with another model
+    │   ├── IndexCorruptError         its files are not what they should be
+    │   └── IndexBusyError            somebody else writes to it
     ├── BackendError                  the model ran and failed
     │   ├── NonFiniteScoreError       it put out NaN or infinity
     │   ├── OutOfMemoryError          there was no room even for one pair
@@ -43,6 +49,11 @@ __all__ = [
     "DataFileError",
     "DeadlineError",
     "EmptyInputError",
+    "FilterError",
+    "IndexBusyError",
+    "IndexCorruptError",
+    "IndexMismatchError",
+    "IndexNotFoundError",
     "InputError",
     "InputFileError",
     "LimitError",
@@ -61,6 +72,7 @@ __all__ = [
     "PairscoreError",
     "ParityError",
     "ScaleError",
+    "SearchIndexError",
     "SettingError",
     "TextError",
     "TooLongError",
@@ -128,6 +140,10 @@ class TooLongError(InputError):
         self.max_tokens = max_tokens
 
 
+class FilterError(InputError):
+    """A filter on documents names a column that is not there, or compares it with what it cannot be."""
+
+
 class DataFileError(InputError):
     """The content of a file of pairs or documents is broken."""
 
@@ -177,6 +193,26 @@ class ModelCheckError(ModelError):
 
 class ParityError(ModelError):
     """A converted model is further from the one that it was made of than a threshold allows."""
+
+
+class SearchIndexError(PairscoreError):
+    """A search index cannot be used."""
+
+
+class IndexNotFoundError(SearchIndexError, LookupError):
+    """There is no search index at that place."""
+
+
+class IndexMismatchError(SearchIndexError):
+    """The index holds vectors of another model, or of another dimension."""
+
+
+class IndexCorruptError(SearchIndexError):
+    """The index's files are missing, broken, or of a version that is not known."""
+
+
+class IndexBusyError(SearchIndexError):
+    """Somebody else is writing to the index."""
 
 
 class BackendError(PairscoreError, RuntimeError):

@@ -6,14 +6,14 @@ code   when
 0      everything was done
 2      an option or an argument makes no sense
 65     the data cannot be scored: a broken line, a missing column, no pair at all
-66     the input file is missing or may not be read
+66     the input file or the index is missing or may not be read
 69     the model would have to be fetched, and the network is closed
 70     the model failed, or there is a bug in pairscore
 71     there was not enough memory
 73     the output cannot be written, or exists already
 74     reading or writing failed half-way
 75     there was too much to do, or too little time; try again
-78     the model or an optional dependency is not there or not usable
+78     the model, the index or an optional dependency is not there or not usable
 130    stopped by Ctrl-C (143: by SIGTERM); what was done is kept
 141    whoever read the output went away, as `head` does
 =====  ===========================================================================
@@ -50,6 +50,7 @@ EXIT_CODES: dict[type[errors.PairscoreError], int] = {
     errors.EmptyInputError: _DATA,
     errors.LimitError: _DATA,
     errors.TooLongError: _DATA,
+    errors.FilterError: _DATA,
     errors.DataFileError: _DATA,
     errors.InputFileError: _NO_INPUT,
     errors.OutputFileError: _NO_OUTPUT,
@@ -60,6 +61,11 @@ EXIT_CODES: dict[type[errors.PairscoreError], int] = {
     errors.ModelUnsupportedError: _NOT_USABLE,
     errors.ModelCheckError: _NOT_USABLE,
     errors.ParityError: _NOT_USABLE,
+    errors.SearchIndexError: _NOT_USABLE,
+    errors.IndexNotFoundError: _NO_INPUT,
+    errors.IndexMismatchError: _NOT_USABLE,
+    errors.IndexCorruptError: _NOT_USABLE,
+    errors.IndexBusyError: _TRY_AGAIN,
     errors.BackendError: INTERNAL,
     errors.NonFiniteScoreError: INTERNAL,
     errors.OutOfMemoryError: NO_MEMORY,

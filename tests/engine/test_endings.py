@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from typing import Any
 
 import pytest
-from tests.engine.asking import PAIRS, ask_many, ends_of
+from tests.engine.asking import PAIRS, PATIENCE_S, ask_many, ends_of
 
 from pairscore.errors import (
     BackendError,
@@ -335,6 +336,31 @@ def test_shutdown_ends_what_it_cannot_finish(run, engine_of, gate) -> None:
             await closing
 
     run(main())
+
+
+def test_shutdown_ends_what_is_still_read(run, engine_of, witness) -> None:
+    """Texts that are being tokenized, or wait for it, when the grace period is over: told like all others."""
+    pairs = [(f"a question {number}", "many words " * 20) for number in range(600)]
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        async with engine_of(grace_s=0.05, observer=witness) as engine:
+            encode = engine.road.encode
+
+            def slowly(*texts: Any, **options: Any) -> Any:
+                begun.set()
+                assert go_on.wait(PATIENCE_S)
+                return encode(*texts, **options)
+
+            engine.road.encode = slowly  # type: ignore[method-assign]
+            tasks = [asyncio.create_task(engine.score(pairs)) for _ in range(4)]
+            await asyncio.to_thread(begun.wait, PATIENCE_S)
+            await engine.close()
+            go_on.set()
+            assert {type(end) for end in await ends_of(tasks)} == {ClosedError}
+
+    run(main())
+    assert witness.outcomes == ["closed"] * 4
 
 
 def test_a_closed_engine_refuses(run, engine_of) -> None:

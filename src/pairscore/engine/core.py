@@ -29,11 +29,12 @@ from pairscore.engine.records import (
     Observer,
     Outcome,
     Timing,
+    closed,
     outcome_of,
 )
 from pairscore.engine.scheduler import Entry, Missing, Scheduler, Ticket, empty_logits
 from pairscore.engine.workers import Workers
-from pairscore.errors import ClosedError, DeadlineError, SettingError
+from pairscore.errors import DeadlineError, SettingError
 from pairscore.road.road import Road
 from pairscore.road.tokenization import Pair, check_pairs
 from pairscore.values import Encoded, FloatArray
@@ -131,7 +132,7 @@ class Engine:
         except TimeoutError:
             _log.warning("%d requests were not finished in time", self._num_requests)
         self._ended = True
-        self._delivery.fail_all(_closed())
+        self._delivery.fail_all(closed())
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -222,7 +223,7 @@ class Engine:
         manner: Manner | None = None,
     ) -> Answer:
         if not self._running:
-            raise _closed()
+            raise closed()
         self._num_requests += 1
         self._empty.clear()
         try:
@@ -274,7 +275,7 @@ class Engine:
     async def _run(self, ticket: Ticket, missing: Sequence[Missing]) -> None:
         """Leave the pairs to the workers until they have their logits; free them if we are cancelled."""
         if self._ended:
-            raise _closed()
+            raise closed()
         done = self._delivery.expect(ticket)
         try:
             with self._workers.condition:
@@ -375,9 +376,3 @@ class Engine:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _closed() -> ClosedError:
-    return ClosedError(
-        "the engine is closed, or closing; send the request to another one, or again later"
-    )

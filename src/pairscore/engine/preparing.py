@@ -15,6 +15,7 @@ import numpy as np
 
 from pairscore.cache.base import CachedScore, PairKeys, ScoreCache
 from pairscore.config import Chunking, Truncation
+from pairscore.engine.records import closed
 from pairscore.engine.scheduler import Missing
 from pairscore.errors import TooLongError
 from pairscore.road import ranking
@@ -26,6 +27,7 @@ from pairscore.values import Encoded, FloatArray, IntArray, Scores
 
 __all__ = ["Manner", "Preparer", "Request", "guess_tokens"]
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 # Pairs that a thread tokenizes in one go; then it is another request's turn.
@@ -143,6 +145,7 @@ class Preparer:
         # Made once: it hashes a file.
         self._fingerprint = "" if cache is None else road.fingerprint
         self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="pairscore-tokenizer")
+        self._closed = False
 
     async def look_up(self, pairs: Sequence[Pair], *, manner: Manner, use_cache: bool) -> Request:
         """Find equal pairs, and the scores that are known already; make windows, where they are wanted.
@@ -193,7 +196,6 @@ class Preparer:
 
     async def _windowed(self, windower: Windower, request: Request) -> list[Windowed]:
         """Tokenized on a thread; after some windows it is another request's turn."""
-        loop = asyncio.get_running_loop()
         found: list[Windowed] = []
         distinct = list(request.positions)
         for turn in windower.turns(distinct, max_windows=_CHUNK):
@@ -201,7 +203,7 @@ class Preparer:
                 if sum(len(a) + len(b) for a, b in turn) <= _FEW_CHARS:
                     found += windower.windows(turn)
                 else:
-                    found += await loop.run_in_executor(self._threads, windower.windows, turn)
+                    found += await self._threaded(windower.windows, turn)
         return found
 
     def _keys(self, request: Request) -> PairKeys:
@@ -275,7 +277,8 @@ class Preparer:
         )
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and with ClosedError the requests that wait for one."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _tokenized(self, pairs: list[Pair], request: Request) -> list[Encoded]:
@@ -283,10 +286,9 @@ class Preparer:
         if sum(len(a) + len(b) for a, b in pairs) <= _FEW_CHARS:
             return encode(pairs)
         encoded: list[Encoded] = []
-        loop = asyncio.get_running_loop()
         for start in range(0, len(pairs), _CHUNK):
             chunk = pairs[start : start + _CHUNK]
-            encoded += await loop.run_in_executor(self._threads, encode, chunk)
+            encoded += await self._threaded(encode, chunk)
         return encoded
 
     def _encode(self, request: Request, pairs: Sequence[Pair]) -> list[Encoded]:
@@ -296,7 +298,26 @@ class Preparer:
     async def _on_thread(self, job: Callable[[list[Pair]], T], pairs: list[Pair]) -> T:
         if len(pairs) <= _FEW:
             return job(pairs)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, job, pairs)
+        return await self._threaded(job, pairs)
+
+    async def _threaded(self, job: Callable[[P], T], pairs: P) -> T:
+        """On a thread; a request that is still read when the engine ends, ends with it.
+
+        Raises:
+            ClosedError: the threads have ended, or end before its turn comes.
+        """
+        if self._closed:
+            raise closed()
+        work = asyncio.get_running_loop().run_in_executor(self._threads, job, pairs)
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        # Who waits for a thread at the end is not cancelled by anybody who wanted the answer.
+        if work.cancelled():
+            raise closed()
+        return work.result()
 
 
 @contextmanager

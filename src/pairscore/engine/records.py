@@ -24,6 +24,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "Timing",
+    "closed",
     "outcome_of",
 ]
 
@@ -178,3 +179,10 @@ def outcome_of(error: BaseException) -> Outcome:
         (ClosedError, "closed"),
     )
     return next((outcome for kind, outcome in kinds if isinstance(error, kind)), "error")
+
+
+def closed() -> ClosedError:
+    """What everybody is told who comes, or still waits, when the engine has ended."""
+    return ClosedError(
+        "the engine is closed, or closing; send the request to another one, or again later"
+    )

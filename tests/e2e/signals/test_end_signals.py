@@ -111,7 +111,8 @@ def test_work_that_the_grace_is_too_short_for(
 ) -> None:
     """Whoever still waits then is told to come back, and the process ends, whatever its workers are doing."""
     grace_s = 1.0
-    server = start(grace_s=grace_s).wait_until_ready()
+    # On a slow machine the engine would refuse at once what cannot be scored within the usual time.
+    server = start(grace_s=grace_s, timeout_s=3600).wait_until_ready()
     documents = [f"document {i} {'of many words ' * 200}" for i in range(300)]
     body = json.dumps({"query": "words", "documents": documents}).encode()
     attempt = Attempt(sent_at=0.0)

@@ -78,7 +78,7 @@ evaluate: setup .venv-oracle/.ready ## accuracy against float32 and on judged da
 docs: setup ## write the generated pages anew
 	$(BIN)/python tools/build_docs.py
 
-model: setup ## make the bundled model anew from its published weights
+model: setup ## make the bundled models anew from their published weights
 	$(BIN)/python tools/build_bundled_model.py
 
 clean: ## remove environments, caches and what the benchmarks made

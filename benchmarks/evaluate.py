@@ -25,7 +25,9 @@ import numpy.typing as npt
 
 import machine
 import measuring
-from pairscore.evaluation.measures import CUT, ndcg, spearman
+from pairscore.evaluation.measures import CUT, spearman
+from pairscore.evaluation.rankings import measure_run
+from pairscore.evaluation.runs import Run, ranking_of
 from report import Target, finish, show_table, show_targets
 from texts import DATA, ROOT, Collection, load_pairs, read_collection
 from workers import WORK, PeerError, Worker, write_pairs
@@ -99,16 +101,16 @@ class Evaluation:
 
 def mean_ndcg(collection: Collection, scores: Floats) -> float:
     """nDCG@10 over the judged queries of a collection, reranked by these scores."""
-    by_query: dict[str, list[tuple[float, str]]] = {}
+    found: dict[str, dict[str, float]] = {}
     for pair, score in zip(collection.pairs, scores, strict=True):
-        by_query.setdefault(pair.query_id, []).append((float(score), pair.document_id))
-    values = []
-    for query_id, entries in by_query.items():
-        grades = collection.grades.get(query_id, {})
-        entries.sort(key=lambda entry: -entry[0])
-        ordered = [grades.get(document_id, 0) for _, document_id in entries]
-        values.append(ndcg(ordered, list(grades.values())))
-    return float(np.mean(values))
+        found.setdefault(pair.query_id, {})[pair.document_id] = float(score)
+    rankings = {
+        query_id: ranking_of(tuple(entries), list(entries.values()))
+        for query_id, entries in found.items()
+    }
+    run = Run(name=collection.name, rankings=rankings)
+    measure = f"nDCG@{CUT}"
+    return measure_run(run, collection.grades, [measure])[measure].mean
 
 
 # ------------------------------------------------------------------------------------------- parts

@@ -19,7 +19,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pairscore
 from pairscore import CrossEncoder
 from pairscore.models import files, manifest
-from pairscore.road import road
+from pairscore.road import road, text_road
+from pairscore.road.text_tokenization import TextTokenizer
 from pairscore.road.tokenization import PairTokenizer
 
 _TESTS = Path(__file__).parent
@@ -41,24 +42,30 @@ def logging_as_it_was() -> Iterator[None]:
 def packaged_files_are_read_once() -> Iterator[None]:
     """The package's own model does not change under the tests: its files are hashed and parsed once, not 3,000 times.
 
-    What `resolve` and `PairTokenizer` do with any other file, and what the tests start as a process of its own,
+    What `resolve` and the tokenizers do with any other file, and what the tests start as a process of its own,
     stays as it is.
     """
     package = Path(pairscore.__file__).parent
-    read_sha256, from_file = files.file_sha256, PairTokenizer.from_file
-    kept_sha256, kept_tokenizer = cache(read_sha256), cache(from_file)
+    read_sha256, kept_sha256 = files.file_sha256, cache(files.file_sha256)
 
     def file_sha256(path: Path) -> str:
         return kept_sha256(path) if path.is_relative_to(package) else read_sha256(path)
 
-    def tokenizer(path: Path, **options: Any) -> PairTokenizer:
-        read = kept_tokenizer if path.is_relative_to(package) else from_file
-        return read(path, **options)
+    def once(from_file: Any) -> Any:
+        kept = cache(from_file)
+
+        def tokenizer(path: Path, **options: Any) -> Any:
+            read = kept if path.is_relative_to(package) else from_file
+            return read(path, **options)
+
+        return tokenizer
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest, "file_sha256", file_sha256)
         patch.setattr(road, "file_sha256", file_sha256)
-        patch.setattr(PairTokenizer, "from_file", tokenizer)
+        patch.setattr(text_road, "file_sha256", file_sha256)
+        for kind in (PairTokenizer, TextTokenizer):
+            patch.setattr(kind, "from_file", once(kind.from_file))
         yield
 
 

@@ -44,6 +44,8 @@ HOMES = {
     "lancedb": {"retrieval"},
     "lance": set(),
     "pymilvus": {"retrieval"},
+    "milvus_lite": {"retrieval"},
+    "grpc": {"retrieval"},
     "ir_measures": {"evaluation"},
     "pytrec_eval": {"evaluation"},
     "onnx": {"convert"},

@@ -19,10 +19,10 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 def test_readme_has_its_four_snippets() -> None:
     """So that the next test tests something."""
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=["predict", "rank", "score", "engine"])
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["predict", "rank", "encode", "score", "engine"])
 def test_readme_snippets_run(snippet: str) -> None:
     """Each in a process of its own, as a reader would paste it."""
     done = subprocess.run(

@@ -27,6 +27,7 @@ ROOMS = ("src", "tools", "benchmarks", "deploy", "examples", "tests", "docs", ".
 # Shown as one line each.
 _FOLDERS = (
     "tests/golden/dialects",
+    "src/pairscore/models/bundled/all-minilm-l6",
     "src/pairscore/models/bundled/ms-marco-minilm-l12",
     "benchmarks/results",
     "docs/img",
@@ -48,6 +49,15 @@ OTHERS = {
     "benchmarks/results": "what the benchmarks found, one JSON file a run",
     "constraints.txt": "the exact set that `make` installs",
     "docs/architecture.md": "rooms, road and rules",
+    "docs/comparing.md": "bi- and cross-encoder side by side on one's own data",
+    "docs/duplicates.md": "texts that say the same: how they are found, thresholds, limits, clustering",
+    "docs/encoding.md": "BiEncoder: vectors of texts, similarity, prompts, what is refused",
+    "docs/evaluating.md": "judged collections, runs and labelled pairs, measured",
+    "docs/retrievers.md": "Milvus, or one's own search engine, as the first stage",
+    "docs/search-index.md": "the index on disk: building, filters, upkeep, faults",
+    "docs/search.md": "find, fuse and rerank: library, command line, HTTP",
+    "src/pairscore/evaluation/compare_report.html": "the page of `pairscore compare`",
+    "src/pairscore/models/bundled/all-minilm-l6": "the bundled bi-encoder, its facts and its MODEL.md",
     "docs/backends.md": "what runs a model: ONNX Runtime, torch, OpenVINO; devices, numbers, auto",
     "docs/calibration.md": "probabilities that are right as often as they say",
     "docs/checks.md": "the card of a model, its scale, and what is checked when it is loaded",

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pairscore.bi_encoder import BiEncoder as BiEncoder
     from pairscore.config import Chunking as Chunking
     from pairscore.config import RoadConfig as RoadConfig
     from pairscore.cross_encoder import CrossEncoder as CrossEncoder
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pairscore.errors import PairscoreError as PairscoreError
     from pairscore.models.catalog import CatalogEntry as CatalogEntry
     from pairscore.models.catalog import list_models as list_models
+    from pairscore.retrieval.pipeline import SearchPipeline as SearchPipeline
     from pairscore.values import Hit as Hit
     from pairscore.values import Scores as Scores
     from pairscore.values import Threshold as Threshold
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BiEncoder": "pairscore.bi_encoder",
     "CatalogEntry": "pairscore.models.catalog",
     "Chunking": "pairscore.config",
     "CrossEncoder": "pairscore.cross_encoder",
@@ -40,11 +43,13 @@ _HOMES = {
     "RankedDocument": "pairscore.cross_encoder",
     "RoadConfig": "pairscore.config",
     "Scores": "pairscore.values",
+    "SearchPipeline": "pairscore.retrieval.pipeline",
     "Threshold": "pairscore.values",
     "list_models": "pairscore.models.catalog",
 }
 
 __all__ = [
+    "BiEncoder",
     "CatalogEntry",
     "Chunking",
     "CrossEncoder",
@@ -57,6 +62,7 @@ __all__ = [
     "RankedDocument",
     "RoadConfig",
     "Scores",
+    "SearchPipeline",
     "Threshold",
     "__version__",
     "list_models",

@@ -103,7 +103,9 @@ def entry_of(hit: Hit, pairs: list[Pair] | None, windows: Windows | None) -> Ran
 
 
 @contextmanager
-def progress_bar(num_pairs: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    total: int, *, shown: bool, unit: str = "pairs"
+) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, or nothing; gives the function that moves it on."""
     if not shown:
         yield lambda _: None
@@ -113,5 +115,5 @@ def progress_bar(num_pairs: int, *, shown: bool) -> Iterator[Callable[[int], Non
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("pairs", total=num_pairs)
+        task = progress.add_task(unit, total=total)
         yield lambda count: progress.advance(task, count)

@@ -24,7 +24,7 @@ from pairscore.arguments import (
     progress_bar,
     query_pairs,
 )
-from pairscore.config import Chunking, LongDocuments, RoadConfig, chosen_chunking
+from pairscore.config import Chunking, LongDocuments, RoadConfig, SettledConfig, chosen_chunking
 from pairscore.errors import (
     ClosedError,
 )
@@ -137,6 +137,16 @@ class CrossEncoder:
     def model_sha256(self) -> str:
         """The sha256 of the weights; a large file takes seconds the first time."""
         return self._road.model_sha256
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs wherever the same two texts may get another logit: weights, tokenizer, backend, prompt."""
+        return self._road.fingerprint
+
+    @property
+    def config(self) -> SettledConfig:
+        """Limits, truncation and threads, with every default filled in."""
+        return self._road.config
 
     @property
     def backend_name(self) -> str:

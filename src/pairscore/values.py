@@ -14,6 +14,7 @@ import numpy.typing as npt
 __all__ = [
     "Batch",
     "Best",
+    "Embeddings",
     "Encoded",
     "FloatArray",
     "Hit",
@@ -29,8 +30,11 @@ FloatArray: TypeAlias = npt.NDArray[np.float32]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Scale: TypeAlias = Literal["logit", "unit"]
 """What a score means: ``logit`` is unbounded relevance, ``unit`` a similarity from 0 to 1."""
-Task: TypeAlias = Literal["relevance", "similarity", "classification"]
-"""What a model was made for; ``classification`` has several labels, such as contradiction and entailment."""
+Task: TypeAlias = Literal["relevance", "similarity", "classification", "embedding"]
+"""What a model was made for; ``classification`` has several labels, such as contradiction and entailment.
+
+``embedding`` is a bi-encoder's: it makes a vector of each text, and scores no pairs.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,32 @@ class Scores:
         if not self.labels:
             return {}
         return dict(zip(self.labels, self.probabilities[position].tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The vectors of some texts, in the order in which the texts were given.
+
+    Attributes:
+        vectors: shape (num_texts, dimension), float32.
+        num_tokens: tokens the model read of each text, prompt and special tokens included, shape (num_texts,),
+            int64.
+        truncated: whether the text was cut, shape (num_texts,), bool.
+        model: the name of the model that made them.
+    """
+
+    vectors: FloatArray
+    num_tokens: IntArray
+    truncated: npt.NDArray[np.bool_]
+    model: str
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def num_truncated(self) -> int:
+        """How many texts were cut."""
+        return int(self.truncated.sum())
 
 
 @dataclass(frozen=True, slots=True)

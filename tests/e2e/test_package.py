@@ -13,25 +13,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-MODEL = "pairscore/models/bundled/ms-marco-minilm-l12/"
+MODELS = [f"pairscore/models/bundled/{name}/" for name in ("ms-marco-minilm-l12", "all-minilm-l6")]
 MEBIBYTE = 1024
 
 
 @pytest.mark.slow
-def test_the_wheel_carries_the_model_and_its_licences(tmp_path: Path) -> None:
-    """Weights by their sha256, the model's page, types, licence and notice; no tests."""
+def test_the_wheel_carries_the_models_and_their_licences(tmp_path: Path) -> None:
+    """Both models' files by their sha256, their pages, types, licence and notice; no tests."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path)]
     subprocess.run([*command, str(ROOT)], check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        manifest = json.loads(archive.read(MODEL + "manifest.json"))
-        digests = {
-            n: hashlib.sha256(archive.read(MODEL + n)).hexdigest() for n in manifest["files"]
-        }
-
-    assert digests == manifest["files"]
-    assert MODEL + "MODEL.md" in names
+        for model in MODELS:
+            wanted = json.loads(archive.read(model + "manifest.json"))["files"]
+            digests = {n: hashlib.sha256(archive.read(model + n)).hexdigest() for n in wanted}
+            assert digests == wanted
+            assert model + "MODEL.md" in names
     assert "pairscore/py.typed" in names
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)

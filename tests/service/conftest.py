@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from tests.unit.retrievers import HashEncoder, MemoryRetriever
 
+from pairscore.config import RoadConfig
+from pairscore.retrieval.opening import OpenedIndex
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.road import open_road
 from pairscore.service.app import create_app
@@ -27,6 +30,31 @@ def make_client() -> Iterator[MakeClient]:
             road = open_road(backend=backend)
             stack.callback(road.close)
             app = create_app(ServiceSettings(**settings), road=road)
+            return stack.enter_context(TestClient(app))
+
+        yield make
+
+
+@pytest.fixture
+def start_search() -> Iterator[MakeClient]:
+    """A server with an index in memory."""
+    with ExitStack() as stack:
+
+        def make(
+            retriever: Any = None,
+            *,
+            backend: Any = "fake",
+            encoder: Any = True,
+            config: RoadConfig | None = None,
+            **settings: Any,
+        ) -> TestClient:
+            road = open_road(backend=backend, config=config or RoadConfig())
+            stack.callback(road.close)
+            opened = OpenedIndex(
+                retriever=retriever or MemoryRetriever(),
+                encoder=HashEncoder() if encoder else None,
+            )
+            app = create_app(ServiceSettings(**settings), road=road, opening=lambda: opened)
             return stack.enter_context(TestClient(app))
 
         yield make

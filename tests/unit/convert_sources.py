@@ -11,10 +11,19 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from pairscore.convert.families import Architecture, architecture_of
+from pairscore.convert.families import Architecture, Pooling, architecture_of
 from pairscore.convert.quantize import Array, Weights
 
-__all__ = ["CONFIGS", "architecture", "feed", "reference_logits", "source_folder", "weights_of"]
+__all__ = [
+    "CONFIGS",
+    "architecture",
+    "encoder_folder",
+    "feed",
+    "reference_logits",
+    "reference_vectors",
+    "source_folder",
+    "weights_of",
+]
 
 WORDS: Final = ("<s>", "<pad>", "</s>", "<unk>", *"abcdefghijklmnopqrst")
 _SIZES: Final = {
@@ -49,19 +58,19 @@ CONFIGS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def architecture(kind: str) -> Architecture:
-    """Of one of `CONFIGS`."""
-    found = architecture_of(CONFIGS[kind])
+def architecture(kind: str, pooling: Pooling | None = None) -> Architecture:
+    """Of one of `CONFIGS`; of a bi-encoder, if it pools."""
+    found = architecture_of(CONFIGS[kind], pooling=pooling)
     assert found is not None
     return found
 
 
-def weights_of(kind: str) -> Weights:
+def weights_of(kind: str, pooling: Pooling | None = None) -> Weights:
     """Random ones, the same each time; normalisations lie around one."""
     rng = np.random.default_rng(3)
     return {
         name: (rng.standard_normal(shape) * 0.5 + ("norm" in name.lower())).astype(np.float32)
-        for name, shape in architecture(kind).shapes().items()
+        for name, shape in architecture(kind, pooling).shapes().items()
     }
 
 
@@ -82,6 +91,38 @@ def source_folder(folder: Path, kind: str = "bert", *, weights: Weights | None =
     tokenizer.enable_truncation(8)
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text('{"model_max_length": 32}', encoding="utf-8")
+    return folder
+
+
+def encoder_folder(
+    folder: Path, kind: str, pooling: Pooling, *, weights: Weights | None = None
+) -> Path:
+    """A bi-encoder's folder as sentence-transformers writes it, its pooler unused."""
+    weights = weights or weights_of(kind, pooling)
+    pooler = {"pooler.dense.weight": np.ones((16, 16), np.float32)}
+    source_folder(folder, kind, weights={**weights, **pooler})
+    config = {name: value for name, value in CONFIGS[kind].items() if name != "id2label"}
+    config["architectures"] = ["BertModel"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if pooling.normalize else [])]
+    modules = [
+        {
+            "idx": place,
+            "name": str(place),
+            "path": f"{place}_{name}" if place else "",
+            "type": f"sentence_transformers.models.{name}",
+        }
+        for place, name in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    (folder / "1_Pooling").mkdir()
+    pooled = {
+        "word_embedding_dimension": 16,
+        "pooling_mode_cls_token": pooling.mode == "cls",
+        "pooling_mode_mean_tokens": pooling.mode == "mean",
+    }
+    (folder / "1_Pooling/config.json").write_text(json.dumps(pooled), encoding="utf-8")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 20}', encoding="utf-8")
     return folder
 
 
@@ -108,14 +149,34 @@ def reference_logits(kind: str, weights: Weights, given: dict[str, Array]) -> Ar
     return np.stack(rows)
 
 
+def reference_vectors(
+    kind: str, weights: Weights, given: dict[str, Array], pooling: Pooling
+) -> Array:
+    """The vectors as sentence-transformers' modules make them, in float64, text by text and without padding."""
+    rows = []
+    for row, mask in enumerate(given["attention_mask"]):
+        kept = mask.astype(bool)
+        types = given.get("token_type_ids", np.zeros_like(given["input_ids"]))[row, kept]
+        tokens = _Numpy(kind, weights, pooling).tokens(given["input_ids"][row, kept], types)
+        vector = tokens.mean(axis=0) if pooling.mode == "mean" else tokens[0]
+        rows.append(vector / np.linalg.norm(vector) if pooling.normalize else vector)
+    return np.stack(rows)
+
+
 class _Numpy:
     """One model, one pair at a time."""
 
-    def __init__(self, kind: str, weights: Weights) -> None:
-        self._model = architecture(kind)
+    def __init__(self, kind: str, weights: Weights, pooling: Pooling | None = None) -> None:
+        self._model = architecture(kind, pooling)
         self._weights = {name: value.astype(np.float64) for name, value in weights.items()}
 
     def logits(self, ids: Array, types: Array) -> Array:
+        family = self._model.family
+        pooled = self._linear(self.tokens(ids, types)[0], family.dense)
+        activation = {"Tanh": np.tanh, "Gelu": _gelu, "Relu": lambda y: np.maximum(y, 0)}
+        return self._linear(activation[family.head_activation](pooled), family.classifier)
+
+    def tokens(self, ids: Array, types: Array) -> Array:
         model, family = self._model, self._model.family
         first = model.pad_id + 1 if family.after_padding else 0
         x = self._table("word")[ids] + self._table("position")[first : first + len(ids)]
@@ -124,9 +185,7 @@ class _Numpy:
         x = self._norm(x, model.embedding_norm)
         for number in range(model.num_layers):
             x = self._layer(x, model.layer(number))
-        pooled = self._linear(x[0], family.dense)
-        activation = {"Tanh": np.tanh, "Gelu": _gelu, "Relu": lambda y: np.maximum(y, 0)}
-        return self._linear(activation[family.head_activation](pooled), family.classifier)
+        return x
 
     def _layer(self, x: Array, prefix: str) -> Array:
         names = self._model.family.names

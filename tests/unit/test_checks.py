@@ -82,9 +82,9 @@ def subject(road: Road) -> Subject:
     facts = Facts(
         config=json.loads((resolve().folder / "config.json").read_text(encoding="utf-8")),
         tokenizer={"model_input_names": ["input_ids", "token_type_ids"], "sep_token": "[SEP]"},
-        sentence={},
+        settings={},
         module={},
-        modules=(),
+        chain=(),
         has_chat_template=False,
         tags=frozenset(),
     )

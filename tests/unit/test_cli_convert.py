@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from pairscore.cli import exits
 from pairscore.cli.interrupt import Stopped
 from pairscore.cli.main import app
-from pairscore.convert import conversion
+from pairscore.convert import conversion, measuring
 from pairscore.convert.options import ConvertOptions
 from pairscore.cross_encoder import CrossEncoder
 from pairscore.errors import MissingExtraError, OutputFileError, ParityError
@@ -63,7 +63,7 @@ def without_weights(monkeypatch: pytest.MonkeyPatch, ruined: dict[str, bool]) ->
 
     monkeypatch.setattr(conversion, "build", _build)
     monkeypatch.setattr(conversion, "to_float32", _build)
-    monkeypatch.setattr(conversion, "open_subject", open_subject)
+    monkeypatch.setattr(measuring, "open_subject", open_subject)
     monkeypatch.setattr(conversion, "has_torch", lambda: False)
     monkeypatch.setattr(conversion, "peak_rss_bytes", lambda _subject, _pairs: 1_000_000)
     monkeypatch.setattr(
@@ -217,6 +217,8 @@ def test_a_broken_file_of_pairs_is_refused_before_any_work(
         (("ms-marco-minilm-l12", "-o", "o", "--limit", "-1"), "--limit"),
         (("ms-marco-minilm-l12", "-o", "o", "--static"), "--calibration-texts"),
         (("ms-marco-minilm-l12", "-o", "o", "--to", "float32", "--full-range"), "no scales"),
+        (("ms-marco-minilm-l12", "-o", "o", "--min-cosine", "0.9"), "min_cosine"),
+        (("all-minilm-l6", "-o", "o", "--min-label-agreement", "0.9"), "min_label_agreement"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(args: tuple[str, ...], said: str) -> None:
@@ -242,7 +244,7 @@ def test_a_folder_that_is_no_model_is_never_replaced(source: Path, tmp_path: Pat
     assert _run(source, "-o", tmp_path / "out", "--limit", 40, "--overwrite").exit_code == 0
 
 
-@pytest.mark.parametrize("stage", ["build", "score_in_turn", "peak_rss_bytes"])
+@pytest.mark.parametrize("stage", ["build", "measure", "peak_rss_bytes"])
 def test_a_signal_leaves_nothing_behind(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:

@@ -171,6 +171,38 @@ def test_show_of_the_bundled_model_and_of_a_folder(tmp_path: Path) -> None:
     assert bundled["licence"] == copied["licence"] == "Apache-2.0"
 
 
+def test_a_bi_encoder_is_shown_by_what_its_vectors_are(tmp_path: Path) -> None:
+    """The bundled one, and the whole copy that pull makes of it, its modules too."""
+    _run("pull", "all-minilm-l6", "--to", tmp_path / "model")
+    for name in ("all-minilm-l6", tmp_path / "model"):
+        facts = _json("show", name)
+        assert (facts["task"], facts["dimension"], facts["pooling"]) == ("embedding", 384, "mean")
+        assert (facts["normalized"], facts["similarity"], facts["max_length"]) == (
+            *(True, "cosine"),
+            256,
+        )
+        assert facts["licence"] == "Apache-2.0"
+        assert "scale" not in facts
+    (row,) = [row for row in _json("list") if row["name"] == "all-minilm-l6"]
+    assert (row["task"], row["scale"], row["dimension"]) == ("embedding", None, 384)
+    assert "384 numbers" in _run("list").stdout
+
+
+def test_a_bi_encoder_in_the_hub_cache_is_listed(hub: LocalHub) -> None:
+    """Its modules say what it is; another sort of model in the same cache is left out."""
+    modules = [{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]
+    stranger = json.dumps({"architectures": ["BertModel"], "model_type": "bert"}).encode()
+    hub.commit(1, _files() | {"config.json": stranger})
+    _run("pull", HUB_ID, "--quiet")
+    assert HUB_ID not in {row["name"] for row in _json("list")}
+
+    hub.commit(
+        2, _files() | {"config.json": stranger, "modules.json": json.dumps(modules).encode()}
+    )
+    _run("pull", HUB_ID, "--quiet")
+    assert HUB_ID in {row["name"] for row in _json("list")}
+
+
 def test_show_of_a_known_model_that_is_not_here_says_how_to_get_it(hub: LocalHub) -> None:
     """What the catalogue knows; of a stranger nothing is known. The network is not asked."""
     result = _run("show", "ms-marco-minilm-l6", "--json")

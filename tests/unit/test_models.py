@@ -18,7 +18,8 @@ from pairscore.errors import (
     SettingError,
 )
 from pairscore.models.card import read_card
-from pairscore.models.catalog import DEFAULT_MODEL, find
+from pairscore.models.catalog import DEFAULT_ENCODER, DEFAULT_MODEL, find
+from pairscore.models.encoder_card import read_encoder_card
 from pairscore.models.resolve import MANIFEST, file_sha256, resolve
 
 HUB_ID = "cross-encoder/ms-marco-MiniLM-L-12-v2"
@@ -53,6 +54,49 @@ def test_the_default_is_bundled_and_listed_first() -> None:
     """The catalogue begins with what works at once."""
     assert list_models()[0].bundled
     assert find("nobody/knows") is None
+
+
+@pytest.mark.parametrize(
+    "name", [DEFAULT_ENCODER, "sentence-transformers/all-MiniLM-L6-v2", "all-MiniLM-L6-v2"]
+)
+def test_the_bundled_bi_encoder_answers_to_all_its_names(name: str) -> None:
+    """Its own, the hub id, and what people write who leave the owner out."""
+    files = resolve(name)
+
+    assert (files.name, files.source) == (DEFAULT_ENCODER, "bundled")
+
+
+def test_the_catalogue_says_what_the_bundled_models_files_say() -> None:
+    """What is known before the files are read is what they say."""
+    for entry in (entry for entry in list_models() if entry.bundled):
+        files = resolve(entry.name)
+        if entry.task == "embedding":
+            encoder = read_encoder_card(files)
+            assert (encoder.dimension, encoder.max_length) == (entry.dimension, entry.max_length)
+            assert entry.scale is None
+        else:
+            card = read_card(files)
+            assert (card.task, card.scale, card.max_length) == (
+                *(entry.task, entry.scale),
+                entry.max_length,
+            )
+
+
+def test_every_file_of_a_bundled_model_is_what_it_was() -> None:
+    """The manifest has the sha256 of each that decides a number; the pages name the same weights."""
+    for entry in (entry for entry in list_models() if entry.bundled):
+        folder = resolve(entry.name).folder
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        digests = manifest["files"]
+        parity = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+
+        assert there - set(digests) == {MANIFEST, "MODEL.md", "PARITY.md", "parity.json"}
+        for name, expected in digests.items():
+            assert file_sha256(folder / name) == expected, name
+        assert parity["passed"] is True
+        assert parity["converted"]["sha256"] == digests["model.onnx"]
+        assert digests["model.onnx"] in (folder / "MODEL.md").read_text(encoding="utf-8")
 
 
 def test_a_folder_is_taken_as_it_is(folder: Path) -> None:

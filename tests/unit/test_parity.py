@@ -69,7 +69,7 @@ class _Stub:
 
 
 def _in_turn(reference: np.ndarray, converted: np.ndarray) -> InTurn:
-    rounds = tuple(Round(num_pairs=10, reference_s=s, converted_s=1.0) for s in (1.0, 3.0, 2.0))
+    rounds = tuple(Round(num_items=10, reference_s=s, converted_s=1.0) for s in (1.0, 3.0, 2.0))
     return InTurn(
         reference=reference, converted=converted, num_truncated=1, mean_tokens=9.0, rounds=rounds
     )

@@ -39,6 +39,8 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "model_aliases": ("rerank-v3.5", "a, b", ""),
     "any_model": ("true", "false", "maybe"),
     "max_models_bytes": ("77", "88", "0"),
+    "index": ("some/index", "milvus:http://localhost:19530/docs", ""),
+    "encoder": ("all-minilm-l6", "some/folder", ""),
     "host": ("localhost", "::1", ""),
     "port": ("9000", "0", "65536"),
     "log_level": ("error", "WARNING", "loud"),

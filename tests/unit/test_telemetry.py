@@ -279,3 +279,20 @@ def test_models_are_told_apart() -> None:
     assert numbers['pairscore_model_loaded{model="a"}'] == 1
     assert numbers['pairscore_model_loaded{model="b"}'] == 0
     assert 'pairscore_queue_tokens{model="b"}' not in numbers
+
+
+def test_a_search() -> None:
+    """Each stage that was done with its seconds, and whether the answer is whole."""
+    times = {
+        "encode": 2.0,
+        "dense": 8.0,
+        "words": 0.0,
+        "fuse": 0.5,
+        "rerank": 250.0,
+        "total": 262.0,
+    }
+    rises = rises_of(lambda t: t.searched(times, partial=True))
+
+    assert rises['pairscore_searches_total{outcome="partial"}'] == 1
+    assert rises['pairscore_search_seconds_sum{stage="rerank"}'] == 0.25
+    assert not any('stage="words"' in name for name in rises)

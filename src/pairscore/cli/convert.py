@@ -26,7 +26,8 @@ __all__ = ["HELP", "convert"]
 
 HELP = """Convert a model's weights, and report how close the result is to float32.
 
-SOURCE is a known name, a folder, or a hub id. The result is a folder that every
+SOURCE is a known name, a folder, or a hub id, of a cross-encoder or of a
+bi-encoder (BERT family, mean or CLS pooling). The result is a folder that every
 verb takes as --model. It is compared with float32 on real texts; what fails a
 threshold is not written without --accept. PARITY.md and parity.json in the
 folder hold the report.
@@ -91,6 +92,9 @@ def convert(
     max_ndcg_loss: own.NdcgLossOption = None,
     max_difference: own.DifferenceOption = None,
     min_label_agreement: own.AgreementOption = None,
+    min_cosine: own.CosineOption = None,
+    min_worst_cosine: own.WorstCosineOption = None,
+    min_neighbours: own.NeighboursOption = None,
     accept: Annotated[
         bool,
         typer.Option(
@@ -117,6 +121,9 @@ def convert(
         max_ndcg_loss=max_ndcg_loss,
         max_difference=max_difference,
         min_label_agreement=min_label_agreement,
+        min_cosine=min_cosine,
+        min_worst_cosine=min_worst_cosine,
+        min_neighbours=min_neighbours,
     )
     columns = NamedColumns(query=query_column, document=document_column)
     chosen = _texts(_TextsAsked(texts=texts, judged=judged, columns=columns, limit=limit))

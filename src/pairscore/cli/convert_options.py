@@ -11,6 +11,7 @@ import typer
 __all__ = [
     "AgreementOption",
     "CalibrationTextsOption",
+    "CosineOption",
     "DifferenceOption",
     "DocumentColumnOption",
     "FlippedOption",
@@ -19,6 +20,7 @@ __all__ = [
     "JudgedOption",
     "LimitOption",
     "NdcgLossOption",
+    "NeighboursOption",
     "OutputOption",
     "OverlapOption",
     "QueryColumnOption",
@@ -27,6 +29,7 @@ __all__ = [
     "StaticOption",
     "TextsOption",
     "To",
+    "WorstCosineOption",
 ]
 
 _WAY, _TEXTS, _LIMITS = "Way", "Texts", "Thresholds"
@@ -129,7 +132,7 @@ SpearmanOption: TypeAlias = Annotated[
     float | None,
     typer.Option(
         metavar="R",
-        help="Spearman correlation of the logits, at least. "
+        help="Spearman correlation of the logits, of a bi-encoder of the similarities, at least. "
         + _ONE_OF_TWO.format(int8="0.99", float32="0.9999"),
         rich_help_panel=_LIMITS,
     ),
@@ -156,7 +159,8 @@ NdcgLossOption: TypeAlias = Annotated[
     float | None,
     typer.Option(
         metavar="LOSS",
-        help="Of nDCG@10, at most. " + _ONE_OF_TWO.format(int8="0.005", float32="0.001"),
+        help="Of nDCG@10, at most. "
+        + _ONE_OF_TWO.format(int8="0.005 (bi-encoder 0.01)", float32="0.001"),
         rich_help_panel=_LIMITS,
     ),
 ]
@@ -175,6 +179,33 @@ AgreementOption: TypeAlias = Annotated[
         metavar="SHARE",
         help="Pairs with the same label, of a model with several, at least. "
         + _ONE_OF_TWO.format(int8="0.97", float32="0.999"),
+        rich_help_panel=_LIMITS,
+    ),
+]
+CosineOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="COSINE",
+        help="Bi-encoder: of a text's two vectors, mean over the texts, at least. "
+        + _ONE_OF_TWO.format(int8="0.99", float32="0.99999"),
+        rich_help_panel=_LIMITS,
+    ),
+]
+WorstCosineOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="COSINE",
+        help="Bi-encoder: of every single text's two vectors, at least. "
+        + _ONE_OF_TWO.format(int8="0.97", float32="0.9999"),
+        rich_help_panel=_LIMITS,
+    ),
+]
+NeighboursOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Bi-encoder: of each text's ten nearest neighbours, at least. "
+        + _ONE_OF_TWO.format(int8="0.9", float32="0.99"),
         rich_help_panel=_LIMITS,
     ),
 ]

@@ -18,14 +18,19 @@ from typer.core import TyperGroup
 from pairscore import __version__
 from pairscore.cli import (
     calibrate,
+    compare,
     convert,
+    dedupe,
     doctor,
+    evaluate,
     exits,
+    index,
     keys,
     models,
     output,
     rank,
     score,
+    search,
     serve,
 )
 from pairscore.errors import PairscoreError
@@ -130,9 +135,14 @@ def _options(
 
 app.command("score", help=score.HELP)(score.score)
 app.command("rank", help=rank.HELP)(rank.rank)
+app.command("search", help=search.HELP)(search.search)
 app.command("calibrate", help=calibrate.HELP)(calibrate.calibrate)
+app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
+app.command("compare", help=compare.HELP)(compare.compare)
 app.command("convert", help=convert.HELP)(convert.convert)
+app.command("dedupe", help=dedupe.HELP)(dedupe.dedupe)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)
+app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.command("serve", cls=serve.ServeCommand, help=serve.HELP)(serve.serve)

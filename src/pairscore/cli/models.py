@@ -26,16 +26,18 @@ HELP = """The models: list them, show one, fetch one, remove one.
 Examples:
 
   pairscore models
-  pairscore models show ms-marco-minilm-l12
+  pairscore models show all-minilm-l6
   pairscore models pull cross-encoder/ms-marco-MiniLM-L6-v2 --to ./model
   pairscore models remove cross-encoder/ms-marco-MiniLM-L6-v2
 
-Without a verb they are listed. A folder with a cross-encoder, and a hub id
+Without a verb they are listed. Cross-encoders score pairs; bi-encoders (task
+embedding) make a vector of each text. A folder with a model, and a hub id
 (owner/name), can be used wherever a model's name is asked for."""
 
 LIST_HELP = """List the models known by name, and the others in this machine's hub cache.
 
-Only sequence-classification models are listed; the network is not asked.
+Only cross-encoders (sequence classification) and bi-encoders (sentence
+transformers that pool) are listed; the network is not asked.
 
 Examples:
 
@@ -141,7 +143,6 @@ def show(
     name: NameArgument, *, revision: RevisionOption = None, as_json: options.JsonOption = False
 ) -> None:
     """Show a model; `SHOW_HELP` is what the user reads."""
-    from pairscore.models.card import read_card
     from pairscore.models.catalog import find
     from pairscore.models.resolve import resolve
 
@@ -154,7 +155,7 @@ def show(
         facts = asdict(entry)
         output.note(f"note: not on this machine; fetch it with: pairscore models pull {name}")
     else:
-        facts = shown_facts(files, read_card(files))
+        facts = shown_facts(files)
     if as_json:
         output.print_json(facts)
     else:
@@ -236,6 +237,7 @@ def _strangers(copies: list[Copy]) -> list[dict[str, Any]]:
                 "hub_ids": [copy.name],
                 "task": None,
                 "scale": None,
+                "dimension": None,
                 "max_length": None,
                 "licence": None,
                 "bundled": False,
@@ -252,7 +254,7 @@ def _print_catalogue(known: list[tuple[CatalogEntry, list[Copy]]]) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("name", "task", "scale"):
+    for heading in ("name", "task", "output"):
         table.add_column(heading, no_wrap=True)
     table.add_column("max length", justify="right")
     for heading in ("licence", "where", "what it is for"):
@@ -263,7 +265,7 @@ def _print_catalogue(known: list[tuple[CatalogEntry, list[Copy]]]) -> None:
         table.add_row(
             entry.name,
             entry.task,
-            entry.scale,
+            entry.scale or f"{entry.dimension} numbers",
             str(entry.max_length),
             entry.licence,
             where,

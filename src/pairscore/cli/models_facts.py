@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pairscore.models.card import Card
     from pairscore.models.files import ModelFiles, WeightsKind
     from pairscore.models.store import Copy
 
@@ -61,24 +60,57 @@ def files_facts(files: ModelFiles) -> dict[str, Any]:
     }
 
 
-def shown_facts(files: ModelFiles, card: Card) -> dict[str, Any]:
-    """All that `show` says: what the numbers mean, the licence, and the files."""
+def shown_facts(files: ModelFiles) -> dict[str, Any]:
+    """All that `show` says: what the numbers mean, the licence, and the files.
+
+    Raises:
+        ModelError: the model's own files say nothing that can be used.
+    """
+    from pairscore.models.facts import read_facts
     from pairscore.models.licences import licence_of
 
     facts = files_facts(files)
     backends = facts.pop("backends")
+    meaning = _encoder_facts if read_facts(files.folder).is_bi_encoder else _scoring_facts
     return {
         "name": facts.pop("name"),
+        **meaning(files),
+        "licence": licence_of(files),
+        **facts,
+        "backends": backends,
+        "not_installed": [name for name in backends if not _is_installed(name)],
+    }
+
+
+def _scoring_facts(files: ModelFiles) -> dict[str, Any]:
+    """What a cross-encoder's scores mean."""
+    from pairscore.models.card import read_card
+
+    card = read_card(files)
+    return {
         "task": card.task,
         "scale": card.scale,
         "labels": list(card.labels),
         "max_length": card.max_length,
-        "licence": licence_of(files),
         "prompts": dict(card.prompts),
         "default_prompt": card.default_prompt,
-        **facts,
-        "backends": backends,
-        "not_installed": [name for name in backends if not _is_installed(name)],
+    }
+
+
+def _encoder_facts(files: ModelFiles) -> dict[str, Any]:
+    """How a bi-encoder makes vectors, and how they are compared."""
+    from pairscore.models.encoder_card import read_encoder_card
+
+    card = read_encoder_card(files)
+    return {
+        "task": "embedding",
+        "dimension": card.dimension,
+        "pooling": card.pooling,
+        "normalized": card.normalize,
+        "similarity": card.similarity,
+        "max_length": card.max_length,
+        "prompts": dict(card.prompts),
+        "default_prompt": card.default_prompt,
     }
 
 

@@ -14,6 +14,7 @@ from pairscore.config import RoadConfig
 from pairscore.convert.families import Architecture, Shapes, architecture_of
 from pairscore.convert.folder import copy_companions, fresh_folder, write_json, write_manifest
 from pairscore.convert.options import ConvertOptions, Granularity
+from pairscore.convert.pooling import pooling_of
 from pairscore.convert.quantize import Weights
 from pairscore.convert.weights import check_weights, read_weights, unwrapped, with_source_weights
 from pairscore.errors import MissingExtraError, ModelUnsupportedError, SettingError
@@ -36,7 +37,7 @@ _MAX_ONNX_BYTES: Final = 1_800_000_000
 def build(source: ModelFiles, *, options: ConvertOptions, output: Path) -> ModelFiles:
     """Convert a model to ONNX: a folder with weights, configs, tokenizer and manifest, complete but unmeasured.
 
-    The same source and options give the same bytes.
+    The graph of a bi-encoder pools too, and makes the vectors' length 1 where the model's modules say so. The same source and options give the same bytes.
 
     Args:
         source: what to convert: its safetensors if it has any, else its ONNX file.
@@ -48,7 +49,7 @@ def build(source: ModelFiles, *, options: ConvertOptions, output: Path) -> Model
 
     Raises:
         OutputFileError: the output holds something, or cannot be written.
-        SettingError: ``rows`` for a model without a graph of our own.
+        SettingError: ``rows`` for a model without a graph of our own, or static scales for a bi-encoder.
         ModelUnsupportedError: the source lacks weights, or cannot be exported.
         ModelCorruptError: a file of the source cannot be read.
         MissingExtraError: a library is not installed.
@@ -56,7 +57,8 @@ def build(source: ModelFiles, *, options: ConvertOptions, output: Path) -> Model
     _check_libraries()
     source = with_source_weights(source)
     config = _config(source)
-    architecture = architecture_of(config)
+    architecture = _architecture(source, config)
+    _check_calibration(options, architecture)
     options = replace(options, granularity=_granularity(options, architecture, config))
     fresh_folder(output)
     copy_companions(source.folder, output)
@@ -92,7 +94,7 @@ def to_float32(source: ModelFiles, *, output: Path) -> ModelFiles:
 
     source = with_source_weights(source)
     config = _config(source)
-    weights = _declared(source, config)
+    weights = _declared(source, _architecture(source, config))
     fresh_folder(output)
     copy_companions(source.folder, output)
     write_json(output / "config.json", _in_float32(config))
@@ -137,9 +139,28 @@ def _granularity(
     return "channel" if architecture is None or options.method == "static" else "rows"
 
 
-def _declared(source: ModelFiles, config: dict[str, Any]) -> Weights:
+def _architecture(source: ModelFiles, config: dict[str, Any]) -> Architecture | None:
+    pooling = pooling_of(source)
+    architecture = architecture_of(config, pooling=pooling)
+    if pooling is not None and architecture is None:
+        raise ModelUnsupportedError(
+            f"{source.name} is a bi-encoder of model_type {config.get('model_type')!r}, for which pairscore has no "
+            "graph of its own (BERT, DistilBERT, ELECTRA, RoBERTa, XLM-RoBERTa and CamemBERT have one); use a folder "
+            "with an ONNX file that somebody exported, or the torch backend"
+        )
+    return architecture
+
+
+def _check_calibration(options: ConvertOptions, architecture: Architecture | None) -> None:
+    if options.method == "static" and architecture is not None and architecture.pooling is not None:
+        raise SettingError(
+            "method is 'static', and static scales are found on pairs, which a bi-encoder does not read; "
+            "use method='dynamic'"
+        )
+
+
+def _declared(source: ModelFiles, architecture: Architecture | None) -> Weights:
     """Exactly the weights that the config declares; of a stranger's safetensors, all that are there."""
-    architecture = architecture_of(config)
     weights = read_weights(source, architecture)
     if architecture is not None:
         shapes = architecture.shapes()

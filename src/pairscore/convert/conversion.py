@@ -20,14 +20,20 @@ from typing import Any, Final, Literal, TypeAlias
 from pairscore.convert import ConvertOptions, build, publish, staging, to_float32
 from pairscore.convert import report as reports
 from pairscore.convert.footprint import num_bytes, peak_rss_bytes
-from pairscore.convert.in_turn import Scored, score_in_turn
+from pairscore.convert.in_turn import Scored
 from pairscore.convert.machine import this_machine
-from pairscore.convert.parity import parity_of
+from pairscore.convert.measuring import measure
 from pairscore.convert.parity_texts import ParityTexts
+from pairscore.convert.pooling import is_encoder
 from pairscore.convert.report import Report, Side
-from pairscore.convert.subject import Subject, has_torch, numbers_of, open_subject, subject_of
-from pairscore.convert.thresholds import Thresholds, checks_of, default_thresholds
-from pairscore.errors import MissingExtraError, OutputFileError, SettingError
+from pairscore.convert.subject import Subject, has_torch, numbers_of, subject_of
+from pairscore.convert.thresholds import (
+    Thresholds,
+    check_applicable,
+    checks_of,
+    default_thresholds,
+)
+from pairscore.errors import MissingExtraError, OutputFileError
 from pairscore.models.files import ModelFiles
 from pairscore.models.manifest import MANIFEST
 
@@ -132,6 +138,7 @@ def convert(  # noqa: PLR0913 - one for each thing that a caller may choose
         BackendError: one of the two failed to score.
     """
     require_extra()
+    check_applicable(asked.thresholds, vectors=is_encoder(source))
     _check_replaceable(output, source)
     telling = telling or Telling()
     with (
@@ -209,6 +216,7 @@ def compare(
         BackendError: one of them failed to score.
     """
     require_extra()
+    check_applicable(asked.thresholds, vectors=is_encoder(reference))
     sides = [
         _Compared(files, f"{files.name} as it is", subject_of(files, skip_checks=asked.skip_checks))
         for files in (reference, converted)
@@ -277,15 +285,19 @@ def _compared(
     notes: list[str],
 ) -> Report:
     texts = asked.texts
-    telling.step(f"scoring {texts.num_pairs:,} pairs with both")
-    with open_subject(reference.subject) as first, open_subject(converted.subject) as second:
-        _check_alike(first.card.labels, second.card.labels)
-        speed = score_in_turn(texts, reference=first, converted=second, advance=telling.scored)
+    verb = "reading the texts of" if reference.subject.is_encoder else "scoring"
+    telling.step(f"{verb} {texts.num_pairs:,} pairs with both")
+    found = measure(
+        texts,
+        reference=reference.subject,
+        converted=converted.subject,
+        advance=telling.scored,
+    )
     telling.step("measuring memory")
     sample = texts.pairs[:: max(1, texts.num_pairs // _NUM_FOR_MEMORY)][:_NUM_FOR_MEMORY]
     coarse = "int8" in (numbers_of(reference.files.weights), numbers_of(converted.files.weights))
     numbers: Literal["int8", "float32"] = "int8" if coarse else "float32"
-    parity = parity_of(texts, speed.reference, speed.converted)
+    defaults = default_thresholds(numbers, vectors=found.vectors is not None)
     if texts.num_pairs < _FEW_PAIRS:
         notes = [
             *notes,
@@ -299,11 +311,12 @@ def _compared(
         converted=_side(converted, sample),
         numbers=numbers,
         texts=texts,
-        parity=parity,
-        speed=speed,
+        parity=found.parity,
+        vectors=found.vectors,
+        speed=found.speed,
         machine=this_machine(),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        checks=checks_of(parity, _merged(default_thresholds(numbers), asked.thresholds)),
+        checks=checks_of(found.parity, _merged(defaults, asked.thresholds), vectors=found.vectors),
         notes=tuple(notes),
     )
 
@@ -321,11 +334,3 @@ def _side(side: _Compared, sample: list[tuple[str, str]]) -> Side:
 def _merged(defaults: Thresholds, asked: Thresholds) -> Thresholds:
     given = {item.name: getattr(asked, item.name) for item in fields(asked)}
     return replace(defaults, **{name: value for name, value in given.items() if value is not None})
-
-
-def _check_alike(reference: tuple[str, ...], converted: tuple[str, ...]) -> None:
-    if len(reference) != len(converted):
-        raise SettingError(
-            f"the reference has {len(reference) or 1} outputs and the other {len(converted) or 1}; "
-            "compare two forms of one model"
-        )

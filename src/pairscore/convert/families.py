@@ -11,6 +11,7 @@ __all__ = [
     "Architecture",
     "Family",
     "LayerNames",
+    "Pooling",
     "Shapes",
     "architecture_of",
 ]
@@ -116,6 +117,19 @@ _FAMILIES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Pooling:
+    """How a bi-encoder makes one vector of a text's tokens.
+
+    Attributes:
+        mode: the mean of all tokens, or the first one's vector.
+        normalize: whether the vector's length is made 1.
+    """
+
+    mode: Literal["mean", "cls"]
+    normalize: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
     """One model of the family, in numbers.
 
@@ -124,9 +138,10 @@ class Architecture:
         num_layers, num_heads: of the encoder.
         width, inner_width: of a token's vector, between layers and inside the feed-forward part.
         num_tokens, num_positions, num_types: rows of the three tables; no types is 0.
-        num_labels: outputs of the head.
+        num_labels: outputs of the classification head.
         pad_id: the token that fills a row up.
         epsilon: of the normalisations.
+        pooling: a bi-encoder's head, which has no weights; None for a cross-encoder's.
     """
 
     family: Family
@@ -140,19 +155,25 @@ class Architecture:
     num_labels: int
     pad_id: int
     epsilon: float
+    pooling: Pooling | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What every name of the encoder begins with: a bi-encoder is stored without a head around it."""
+        return "" if self.pooling is not None else f"{self.family.prefix}."
 
     def table(self, kind: str) -> str:
         """The name of a table's weight; kinds are ``word``, ``position`` and ``token_type``."""
-        return f"{self.family.prefix}.embeddings.{kind}_embeddings.weight"
+        return f"{self.prefix}embeddings.{kind}_embeddings.weight"
 
     @property
     def embedding_norm(self) -> str:
         """The name of the normalisation behind the tables."""
-        return f"{self.family.prefix}.embeddings.LayerNorm"
+        return f"{self.prefix}embeddings.LayerNorm"
 
     def layer(self, number: int) -> str:
         """What the names of one layer begin with."""
-        return f"{self.family.prefix}.{self.family.layers}.{number}."
+        return f"{self.prefix}{self.family.layers}.{number}."
 
     def shapes(self) -> Shapes:
         """Every weight that the graph reads, with its shape; a product's is (out, in)."""
@@ -173,12 +194,21 @@ class Architecture:
             found |= _linear(prefix + names.outer, wide, inner)
             found |= _norm(prefix + names.attention_norm, wide)
             found |= _norm(prefix + names.output_norm, wide)
+        if self.pooling is not None:
+            return found
         found |= _linear(self.family.dense, wide, wide)
         return found | _linear(self.family.classifier, self.num_labels, wide)
 
 
-def architecture_of(config: dict[str, Any]) -> Architecture | None:
-    """The architecture that a `config.json` declares, or None if there is no graph of our own for it."""
+def architecture_of(
+    config: dict[str, Any], *, pooling: Pooling | None = None
+) -> Architecture | None:
+    """The architecture that a `config.json` declares, or None if there is no graph of our own for it.
+
+    Args:
+        config: of transformers.
+        pooling: a bi-encoder's; None for a cross-encoder.
+    """
     family = _FAMILIES.get(str(config.get("model_type")))
     if family is None or not _is_plain(config):
         return None
@@ -202,6 +232,7 @@ def architecture_of(config: dict[str, Any]) -> Architecture | None:
         num_labels=_num_labels(config),
         pad_id=int(pad_id) if (pad_id := config.get("pad_token_id")) is not None else family.pad_id,
         epsilon=float(config.get("layer_norm_eps") or _EPSILON),
+        pooling=pooling,
     )
 
 

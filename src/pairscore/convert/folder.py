@@ -7,7 +7,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pairscore.errors import ModelCorruptError, OutputFileError
@@ -24,12 +24,13 @@ __all__ = [
 ]
 
 _TOKENIZER: Final = "tokenizer.json"
+_MODULES: Final = "modules.json"
 # What says what the numbers mean and how texts are read. Weights, reports and calibrations are not carried over:
 # they belong to the weights that they were made for.
 _COMPANIONS: Final = (
     *("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("config_sentence_transformers.json", "sentence_bert_config.json"),
-    *("sentence_roberta_config.json", "modules.json", "chat_template.jinja", "README.md"),
+    *("sentence_roberta_config.json", _MODULES, "chat_template.jinja", "README.md"),
 )
 
 
@@ -108,8 +109,9 @@ def copy_companions(source: Path, output: Path) -> None:
     Raises:
         ModelCorruptError: there is no `tokenizer.json`, or it is not JSON.
     """
-    for name in _COMPANIONS:
+    for name in (*_COMPANIONS, *_module_configs(source)):
         if (source / name).is_file():
+            (output / name).parent.mkdir(exist_ok=True)
             (output / name).write_bytes((source / name).read_bytes())
     try:
         content = json.loads((source / _TOKENIZER).read_text(encoding="utf-8"))
@@ -120,6 +122,15 @@ def copy_companions(source: Path, output: Path) -> None:
     content["truncation"] = content["padding"] = None
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     (output / _TOKENIZER).write_text(text, encoding="utf-8")
+
+
+def _module_configs(source: Path) -> list[str]:
+    """The configs of a bi-encoder's modules, each in a folder of its own that `modules.json` names."""
+    path = source / _MODULES
+    modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    places = [PurePosixPath(str(module.get("path") or "")) for module in modules]
+    own = (place.name for place in places if place.name == str(place) and place.name != "..")
+    return [f"{name}/config.json" for name in own if name]
 
 
 def write_manifest(
@@ -133,7 +144,11 @@ def write_manifest(
         weights: the name of the file whose sha256 tells versions apart.
         conversion: the options, as `ConvertOptions.described` gives them.
     """
-    digests = {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    digests = {
+        path.relative_to(folder).as_posix(): file_sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
     content = {
         "conversion": {
             **conversion,

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pairscore.convert.subject import Subject, open_subject
+from pairscore.convert.subject import Subject, open_encoder, open_subject
 from pairscore.models.files import ModelFiles
 
 __all__ = ["num_bytes", "peak_rss_bytes"]
@@ -32,7 +32,7 @@ def peak_rss_bytes(subject: Subject, pairs: Sequence[tuple[str, str]]) -> int | 
 
     Args:
         subject: the model.
-        pairs: what it scores.
+        pairs: what it scores; a bi-encoder reads the texts of each.
 
     Returns:
         bytes of resident memory; None where the system does not say, or the process did not end well.
@@ -43,6 +43,7 @@ def peak_rss_bytes(subject: Subject, pairs: Sequence[tuple[str, str]]) -> int | 
         "model": subject.model,
         "backend": subject.backend,
         "skip_checks": list(subject.skip_checks),
+        "is_encoder": subject.is_encoder,
         "pairs": list(pairs),
     }
     try:
@@ -77,8 +78,13 @@ def _own_peak() -> int | None:
 def _main() -> None:
     asked: dict[str, Any] = json.load(sys.stdin)
     pairs = [tuple(pair) for pair in asked.pop("pairs")]
-    with open_subject(Subject(**asked)) as model:
-        model.score(pairs)
+    subject = Subject(**asked)
+    if subject.is_encoder:
+        with open_encoder(subject) as encoder:
+            encoder.embed([text for pair in pairs for text in pair], prompt="")
+    else:
+        with open_subject(subject) as model:
+            model.score(pairs)
     sys.stdout.write(json.dumps({"peak_rss_bytes": _own_peak()}) + "\n")
 
 

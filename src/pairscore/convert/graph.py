@@ -1,8 +1,9 @@
-"""Our own ONNX graph of the BERT family: one graph for any number of layers, heads and labels.
+"""Our own ONNX graph of the BERT family: one graph for any number of layers, attention heads and labels.
 
 Fused: attention (ONNX's own operator, its three projections in one product), and bias with GELU.
 Normalisation stays apart from the residual's Add, which is faster on a CPU. Only the large products of the
-layers are in the numbers that `Products` gives; pooler and classifier stay float32.
+layers are in the numbers that `Products` gives; what makes logits or one vector of the tokens stays float32
+(`pairscore.convert.heads`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from pairscore.convert.families import JOINED, Architecture
+from pairscore.convert.heads import Head, head_of
 from pairscore.convert.products import FUSED, Float32Products, Nodes, Products, RowProducts
 from pairscore.convert.quantize import FULL_RANGE, REDUCED_RANGE, Weights
 
@@ -25,10 +27,11 @@ _IR_VERSION: Final = 11
 
 
 def float32_graph(weights: Weights, architecture: Architecture) -> onnx.ModelProto:
-    """The fused float32 graph of a cross-encoder, in ONNX's own operators.
+    """The fused float32 graph of a cross-encoder or a bi-encoder, in ONNX's own operators.
 
     Inputs are `input_ids`, `attention_mask` and, if the model tells token types apart, `token_type_ids`,
-    int64, shape (num_pairs, longest); the output is `logits`, float32, shape (num_pairs, num_labels).
+    int64, shape (num_pairs, longest); the output is `logits`, float32, shape (num_pairs, num_labels). Of a
+    bi-encoder a row is a text, and the output is `sentence_embedding`, float32, shape (num_texts, width).
 
     Args:
         weights: under Hugging Face's names; a product's has shape (out, in).
@@ -65,6 +68,7 @@ class _Builder:
         self._graph = nodes
         self._products = products
         self._types_are_read = architecture.num_types > 1
+        self._head: Head = head_of(architecture, weights, nodes)
 
     def build(self) -> onnx.ModelProto:
         x = self._embeddings()
@@ -72,7 +76,7 @@ class _Builder:
         x = self._flat(x)
         for number in range(self._architecture.num_layers):
             x = self._layer(x, self._architecture.layer(number))
-        self._head(self._graph.add("Reshape", [x, self._batch_shape]))
+        self._head.add(self._graph.add("Reshape", [x, self._batch_shape]))
         return self._model()
 
     def _declare_shapes(self, x: str) -> None:
@@ -176,16 +180,6 @@ class _Builder:
             "LayerNormalization", inputs, axis=-1, epsilon=self._architecture.epsilon
         )
 
-    def _head(self, x: str) -> None:
-        graph, family = self._graph, self._architecture.family
-        first = graph.add("Gather", [x, graph.constant("first", np.int64(0))], axis=1)
-        pooled = graph.add(family.head_activation, [self._gemm(first, family.dense)])
-        self._gemm(pooled, family.classifier, output="logits")
-
-    def _gemm(self, x: str, name: str, *, output: str | None = None) -> str:
-        inputs = [x, self._own(name + ".weight"), self._bias(name)]
-        return self._graph.add("Gemm", inputs, output=output, transB=1)
-
     def _bias(self, name: str) -> str:
         return self._own(name + ".bias")
 
@@ -196,14 +190,16 @@ class _Builder:
         names = ["input_ids", "attention_mask"]
         if self._types_are_read:
             names.append("token_type_ids")
+        head = self._head
         inputs = [
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["num_pairs", "longest"])
+            helper.make_tensor_value_info(name, TensorProto.INT64, [head.rows, "longest"])
             for name in names
         ]
-        shape: list[str | int | None] = ["num_pairs", self._architecture.num_labels]
-        outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)]
+        outputs = [
+            helper.make_tensor_value_info(head.output, TensorProto.FLOAT, [head.rows, head.width])
+        ]
         constants = list(self._graph.constants.values())
-        graph = helper.make_graph(self._graph.nodes, "cross_encoder", inputs, outputs, constants)
+        graph = helper.make_graph(self._graph.nodes, head.model, inputs, outputs, constants)
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(FUSED, 1)]
         return helper.make_model(
             graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="pairscore"

@@ -14,6 +14,7 @@ from pairscore.convert.machine import Machine
 from pairscore.convert.parity import Parity
 from pairscore.convert.parity_texts import ParityTexts
 from pairscore.convert.thresholds import Check, Numbers
+from pairscore.convert.vectors import VectorParity
 
 __all__ = ["PAGE", "RECORD", "Report", "Section", "Side", "page", "record", "sections", "write"]
 
@@ -22,6 +23,9 @@ PAGE: Final = "PARITY.md"
 _FORMAT: Final = 1
 _MB: Final = 1e6
 _SAID: Final = {
+    "min_cosine": ("cosine of a text's two vectors, mean", "at least"),
+    "min_worst_cosine": ("cosine of the worst text's", "at least"),
+    "min_neighbours": ("ten nearest neighbours in common", "at least"),
     "min_spearman": ("Spearman correlation", "at least"),
     "min_top_overlap": ("overlap of the ten best", "at least"),
     "max_flipped": ("neighbours that swapped", "at most"),
@@ -62,13 +66,14 @@ class Report:
         converted: the side that is judged.
         numbers: of the coarser side, which decided the default thresholds.
         texts: what both scored.
-        parity: how close they are.
+        parity: how close their logits are; of a bi-encoder, the similarities of each pair's two vectors.
         speed: how fast they are.
         machine: where it was measured.
         measured_at: when, ISO 8601, UTC.
         checks: the thresholds, and which were passed.
         notes: what a reader must know.
         accepted: whether a failed threshold was accepted by whoever converted.
+        vectors: how close a bi-encoder's vectors are; None for a cross-encoder.
     """
 
     model: str
@@ -85,6 +90,12 @@ class Report:
     checks: tuple[Check, ...]
     notes: tuple[str, ...] = ()
     accepted: bool = False
+    vectors: VectorParity | None = None
+
+    @property
+    def unit(self) -> str:
+        """What is counted where speed is measured."""
+        return "pairs" if self.vectors is None else "texts"
 
     @property
     def failed(self) -> tuple[Check, ...]:
@@ -128,14 +139,22 @@ def record(report: Report) -> dict[str, Any]:
         "accepted": report.accepted,
         "checks": [asdict(check) for check in report.checks],
         "thresholds_for": report.numbers,
-        "reference": {**asdict(report.reference), "pairs_per_s": speed.reference_rate},
-        "converted": {**asdict(report.converted), "pairs_per_s": speed.converted_rate},
+        "reference": {**asdict(report.reference), f"{report.unit}_per_s": speed.reference_rate},
+        "converted": {**asdict(report.converted), f"{report.unit}_per_s": speed.converted_rate},
         "speed": {
             "ratio": speed.ratio,
             "ratio_range": list(speed.ratio_range),
-            "rounds": [asdict(item) for item in speed.rounds],
+            "rounds": [
+                {
+                    f"num_{report.unit}": item.num_items,
+                    "reference_s": item.reference_s,
+                    "converted_s": item.converted_s,
+                }
+                for item in speed.rounds
+            ],
         },
         "parity": {**asdict(report.parity), "flipped": report.parity.flipped},
+        **({} if report.vectors is None else {"vectors": asdict(report.vectors)}),
         "texts": {
             "name": report.texts.name,
             "sha256": report.texts.sha256,
@@ -177,12 +196,12 @@ def page(report: Report) -> str:
 
 def sections(report: Report) -> tuple[Section, ...]:
     """The tables of the page, in its order."""
-    return (
-        _thresholds(report),
-        _closeness(report.parity),
-        _sides(report),
-        _where(report),
-    )
+    if report.vectors is None:
+        near = [_closeness(report.parity, "Converted against reference", "logit")]
+    else:
+        pairs = _closeness(report.parity, "Similarities of query and document", "similarity")
+        near = [_vectors(report.vectors), pairs]
+    return (_thresholds(report), *near, _sides(report), _where(report))
 
 
 def _thresholds(report: Report) -> Section:
@@ -194,16 +213,45 @@ def _thresholds(report: Report) -> Section:
     return section
 
 
-def _closeness(parity: Parity) -> Section:
-    section = Section("Converted against reference", ("", ""))
+def _vectors(vectors: VectorParity) -> Section:
+    section = Section("Converted vectors against the reference's", ("", ""))
+    rows = section.rows
+    rows += [
+        ("texts, numbers in a vector", f"{vectors.num_texts:,}, {vectors.dimension:,}"),
+        ("cosine of a text's two vectors, mean", _number(vectors.cosine)),
+        ("99 of 100 texts have at least", _number(vectors.p1_cosine)),
+        ("the worst text has", _number(vectors.worst_cosine)),
+    ]
+    if vectors.spearman is not None:
+        rows += [
+            (
+                f"Spearman of the similarities of each with each ({vectors.num_compared:,} texts)",
+                _number(vectors.spearman),
+            ),
+            (
+                "difference of a similarity, mean; largest",
+                f"{_number(vectors.mean_difference)}; {_number(vectors.largest_difference)}",
+            ),
+        ]
+    if vectors.neighbours is not None:
+        shares = f"{vectors.neighbours:.1%}; {vectors.worst_neighbours:.0%}"
+        rows.append(("ten nearest neighbours in common; worst text", shares))
+    return section
+
+
+def _closeness(parity: Parity, title: str, output: str) -> Section:
+    section = Section(title, ("", ""))
     rows = section.rows
     rows += [
         ("pairs, queries", f"{parity.num_pairs:,}, {parity.num_queries:,}"),
         ("Spearman, Pearson", f"{_number(parity.spearman)}, {_number(parity.pearson)}"),
-        ("mean difference of the logit", _number(parity.mean_difference)),
+        (f"mean difference of the {output}", _number(parity.mean_difference)),
         ("99 of 100 differ by at most", _number(parity.p99_difference)),
         ("largest difference", _number(parity.largest_difference)),
-        ("the reference's logits deviate by", _number(parity.deviation)),
+        (
+            f"standard deviation of the reference's {output}",
+            _number(parity.deviation),
+        ),
     ]
     if parity.top_overlap is not None:
         rows.append(
@@ -246,7 +294,11 @@ def _sides(report: Report) -> Section:
         [
             ("what", one.name, other.name),
             ("backend", one.backend, other.backend),
-            ("pairs/s, in turn", f"{speed.reference_rate:.1f}", f"{speed.converted_rate:.1f}"),
+            (
+                f"{report.unit}/s, in turn",
+                f"{speed.reference_rate:.1f}",
+                f"{speed.converted_rate:.1f}",
+            ),
             (
                 f"ratio, median of {len(speed.rounds)} rounds; slowest to fastest",
                 "1",
@@ -270,10 +322,12 @@ def _where(report: Report) -> Section:
         if texts.num_available > texts.num_pairs
         else f"{texts.num_pairs:,} pairs"
     )
+    if report.vectors is not None:
+        share = f"{report.vectors.num_texts:,} texts of {share}"
     asked = _said_way(report.conversion)
     rows = [
         ("texts", f"{texts.name}: {share}, {report.speed.mean_tokens:.0f} tokens on average"),
-        ("cut to fit the model", f"{report.speed.num_truncated:,} pairs"),
+        ("cut to fit the model", f"{report.speed.num_truncated:,} {report.unit}"),
         ("CPU", f"{machine.cpu}, {machine.num_cores} cores"),
         ("instruction sets", ", ".join(machine.flags) or "none of note"),
         ("system", f"{machine.system}, Python {machine.python}"),

@@ -8,12 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from pairscore.bi_encoder import BiEncoder
+from pairscore.convert.pooling import is_encoder
 from pairscore.convert.thresholds import Numbers
 from pairscore.cross_encoder import CrossEncoder
 from pairscore.models.files import ModelFiles, kind_of_file
 from pairscore.road.road import BackendName
 
-__all__ = ["Subject", "has_torch", "numbers_of", "open_subject", "subject_of"]
+__all__ = ["Subject", "has_torch", "numbers_of", "open_encoder", "open_subject", "subject_of"]
 
 _INT8_OPERATORS: Final = frozenset(
     {
@@ -37,11 +39,13 @@ class Subject:
         model: its folder, and behind a colon its file of weights.
         backend: the name of the backend that runs it, on the CPU.
         skip_checks: names of load-time checks that are not made.
+        is_encoder: whether it is a bi-encoder, which makes vectors and no logits.
     """
 
     model: str
     backend: BackendName
     skip_checks: Collection[str] = ()
+    is_encoder: bool = False
 
 
 def subject_of(files: ModelFiles, *, skip_checks: Collection[str] = ()) -> Subject:
@@ -50,11 +54,31 @@ def subject_of(files: ModelFiles, *, skip_checks: Collection[str] = ()) -> Subje
         model=f"{files.folder}:{files.relative(files.weights)}",
         backend="torch" if kind_of_file(files.weights.name) == "safetensors" else "onnx",
         skip_checks=tuple(skip_checks),
+        is_encoder=is_encoder(files),
+    )
+
+
+def open_encoder(subject: Subject) -> BiEncoder:
+    """Load a bi-encoder, as any user would.
+
+    Raises:
+        ModelError: it cannot be used.
+        MissingExtraError: its backend is not installed.
+    """
+    torch = subject.backend == "torch"
+    return BiEncoder(
+        subject.model,
+        backend=subject.backend,
+        # As below.
+        device="cpu" if torch else None,
+        dtype="float32" if torch else None,
+        skip_checks=subject.skip_checks,
+        local_files_only=True,
     )
 
 
 def open_subject(subject: Subject) -> CrossEncoder:
-    """Load it, as any user would.
+    """Load a cross-encoder, as any user would.
 
     Raises:
         ModelError: it cannot be used.

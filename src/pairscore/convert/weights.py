@@ -47,6 +47,9 @@ def read_weights(files: ModelFiles, architecture: Architecture | None) -> Weight
     kind = kind_of_file(path.name)
     if kind == "safetensors":
         weights = _from_safetensors(files)
+        if architecture is not None and architecture.pooling is not None:
+            # Somebody may have saved it with the head of its pretraining around it.
+            weights = unwrapped(weights, architecture.shapes())
     elif kind == "onnx":
         weights = _from_onnx(path, architecture)
     else:

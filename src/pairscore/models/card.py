@@ -20,7 +20,14 @@ from pairscore.models.purpose import purpose_of
 from pairscore.models.resolve import ModelFiles
 from pairscore.values import Scale, Task
 
-__all__ = ["Card", "first_position", "read_card"]
+__all__ = [
+    "Card",
+    "first_position",
+    "max_length_of",
+    "pad_id_of",
+    "read_card",
+    "token_types_of",
+]
 
 _DEFAULT_MAX_LENGTH: Final = 512
 # Tokenizers without a limit of their own store a number like 1e30.
@@ -96,10 +103,10 @@ def read_card(files: ModelFiles) -> Card:
         name=files.name,
         revision=files.revision,
         activation=activation,
-        max_length=_max_length(facts),
-        pad_id=_pad_id(facts),
+        max_length=max_length_of(facts),
+        pad_id=pad_id_of(facts),
         pad_side=_pad_side(facts),
-        token_types=_token_types(facts),
+        token_types=token_types_of(facts),
         prompts=prompts,
         default_prompt=default_prompt,
         labels=labels if len(labels) > 1 else (),
@@ -117,6 +124,11 @@ def first_position(facts: Facts) -> int:
 
 
 def _refuse_other_kinds(facts: Facts, name: str) -> None:
+    if facts.is_bi_encoder:
+        raise ModelUnsupportedError(
+            f"{name} is a bi-encoder ({', '.join(facts.modules)}): it makes a vector of each text and has no head that "
+            "scores pairs; load it with BiEncoder, or give CrossEncoder a cross-encoder"
+        )
     if facts.architecture.endswith("ForCausalLM"):
         raise ModelUnsupportedError(
             f"{name} is a causal language model ({facts.architecture}): it has no head that scores pairs, its score "
@@ -162,7 +174,7 @@ def _activation(facts: Facts, name: str, *, num_labels: int) -> Literal["identit
     )
 
 
-def _max_length(facts: Facts) -> int:
+def max_length_of(facts: Facts) -> int:
     """sentence-transformers' rule: its own setting, else the tokenizer's, and never more than there are positions.
 
     It leaves out that RoBERTa's positions begin behind the padding id, and its own setting it does not compare
@@ -180,7 +192,8 @@ def _max_length(facts: Facts) -> int:
     return min(limits, default=_DEFAULT_MAX_LENGTH)
 
 
-def _pad_id(facts: Facts) -> int:
+def pad_id_of(facts: Facts) -> int:
+    """The token id that fills a row up."""
     stored = facts.number("pad_token_id")
     if stored is not None:
         return stored
@@ -204,7 +217,7 @@ def _pad_side(facts: Facts) -> Literal["right", "left"]:
     return "left" if left else "right"
 
 
-def _token_types(facts: Facts) -> bool:
+def token_types_of(facts: Facts) -> bool:
     """Whether transformers would hand token types to the model: its tokenizer decides, and the model must know two."""
     known = facts.number("type_vocab_size")
     if known is not None and known <= 1:

@@ -11,9 +11,12 @@ from typing import Literal
 
 from pairscore.values import Scale
 
-__all__ = ["DEFAULT_MODEL", "CatalogEntry", "find", "list_models"]
+__all__ = ["DEFAULT_ENCODER", "DEFAULT_MODEL", "CatalogEntry", "find", "list_models"]
 
 DEFAULT_MODEL = "ms-marco-minilm-l12"
+"""The cross-encoder that is taken where none is named."""
+DEFAULT_ENCODER = "all-minilm-l6"
+"""The bi-encoder that is taken where none is named."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,9 +26,12 @@ class CatalogEntry:
     Attributes:
         name: what users type.
         hub_ids: ids on the Hugging Face hub that mean the same weights; the first is the origin.
-        task: ``relevance`` (query and passage) or ``similarity`` (two sentences).
-        scale: what its score means.
-        max_length: tokens of a pair.
+        aliases: other names that people write; none is an id on the hub.
+        task: ``relevance`` (query and passage) or ``similarity`` (two sentences) of a cross-encoder;
+            ``embedding`` (a vector of each text) of a bi-encoder.
+        scale: what its score means; None of a bi-encoder, which scores no pairs.
+        max_length: tokens of a pair; of a text, for a bi-encoder.
+        dimension: numbers in a vector; None of a cross-encoder.
         licence: SPDX identifier.
         bundled: whether the weights are inside this package.
         summary: what it is good for, in a line.
@@ -33,9 +39,11 @@ class CatalogEntry:
 
     name: str
     hub_ids: tuple[str, ...] = field(default=())
-    task: Literal["relevance", "similarity"]
-    scale: Scale
+    aliases: tuple[str, ...] = field(default=())
+    task: Literal["relevance", "similarity", "embedding"]
+    scale: Scale | None
     max_length: int
+    dimension: int | None = None
     licence: str
     bundled: bool
     summary: str
@@ -72,6 +80,19 @@ _MODELS = (
         bundled=False,
         summary="How similar in meaning are two sentences? 0 to 1. Fetched from the hub.",
     ),
+    CatalogEntry(
+        name=DEFAULT_ENCODER,
+        hub_ids=("sentence-transformers/all-MiniLM-L6-v2",),
+        # sentence-transformers puts its own name before a name without an owner.
+        aliases=("all-MiniLM-L6-v2",),
+        task="embedding",
+        scale=None,
+        max_length=256,
+        dimension=384,
+        licence="Apache-2.0",
+        bundled=True,
+        summary="A vector of each text, to search among many and to find duplicates. English, 6 layers, int8.",
+    ),
 )
 
 
@@ -81,9 +102,9 @@ def list_models() -> tuple[CatalogEntry, ...]:
 
 
 def find(name: str) -> CatalogEntry | None:
-    """The entry that a name or a hub id belongs to, letter case ignored; None for a stranger."""
+    """The entry that a name, an alias or a hub id belongs to, letter case ignored; None for a stranger."""
     wanted = name.casefold()
     for entry in _MODELS:
-        if wanted in (known.casefold() for known in (entry.name, *entry.hub_ids)):
+        if wanted in (known.casefold() for known in (entry.name, *entry.hub_ids, *entry.aliases)):
             return entry
     return None

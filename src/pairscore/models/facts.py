@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pairscore.errors import ModelCorruptError
 
-__all__ = ["DECODERS", "Facts", "read_facts"]
+__all__ = ["DECODERS", "Facts", "Module", "read_facts"]
 
 DECODERS: Final = frozenset(
     {
@@ -29,7 +29,27 @@ DECODERS: Final = frozenset(
 """Values of `model_type` whose models read from left to right and answer with their last token."""
 
 # sentence-transformers' own names for one file, by the age of the version that wrote it.
-_MODULE_CONFIGS: Final = ("sentence_bert_config.json", "sentence_roberta_config.json")
+_MODULE_CONFIGS: Final = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Module:
+    """One of the modules that sentence-transformers runs one behind the other.
+
+    Attributes:
+        kind: its class, without the package, such as ``Pooling``.
+        package: where its class is from; empty if unknown.
+        path: of its folder inside the model; empty for the model's own.
+        config: the `config.json` of its folder; empty for the model's own, or if it has none.
+    """
+
+    kind: str
+    package: str = ""
+    path: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,18 +59,18 @@ class Facts:
     Attributes:
         config: `config.json`.
         tokenizer: `tokenizer_config.json`.
-        sentence: `config_sentence_transformers.json`, if it was written for a cross-encoder.
+        settings: `config_sentence_transformers.json`, for whatever kind of model it was written.
         module: `sentence_bert_config.json`, the config of sentence-transformers' Transformer module.
-        modules: the types of modules in `modules.json`, without their packages.
+        chain: the modules in `modules.json`, in their order.
         has_chat_template: whether the tokenizer writes texts as a chat.
         tags: words of the head of `README.md`: its tags, task, data sets and metrics, in lower case.
     """
 
     config: Mapping[str, Any]
     tokenizer: Mapping[str, Any]
-    sentence: Mapping[str, Any]
+    settings: Mapping[str, Any]
     module: Mapping[str, Any]
-    modules: tuple[str, ...]
+    chain: tuple[Module, ...]
     has_chat_template: bool
     tags: frozenset[str]
 
@@ -64,6 +84,31 @@ class Facts:
         """The class that the weights were saved from, such as ``BertForSequenceClassification``; empty if unknown."""
         names = self.config.get("architectures") or [""]
         return str(names[0])
+
+    @property
+    def sentence(self) -> Mapping[str, Any]:
+        """The settings, if they were written for a cross-encoder.
+
+        Written for another kind of model, they do not describe the cross-encoder that was made of it.
+        """
+        written = self.settings.get("model_type", "CrossEncoder")
+        return self.settings if written == "CrossEncoder" else {}
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The kinds of modules in `modules.json`."""
+        return tuple(module.kind for module in self.chain)
+
+    @property
+    def is_cross_encoder(self) -> bool:
+        """Whether it has a head that scores pairs; what a bi-encoder left in its folder says nothing then."""
+        written = self.settings.get("model_type")
+        return "SequenceClassification" in self.architecture or written == "CrossEncoder"
+
+    @property
+    def is_bi_encoder(self) -> bool:
+        """Whether it makes a vector of each text: its modules pool."""
+        return "Pooling" in self.modules and not self.is_cross_encoder
 
     @property
     def is_decoder(self) -> bool:
@@ -87,18 +132,14 @@ def read_facts(folder: Path) -> Facts:
     Raises:
         ModelCorruptError: `config.json` is missing, or one of the files is not what it should be.
     """
-    sentence = _optional(folder / "config_sentence_transformers.json")
-    # Written for another kind of model, it does not describe the cross-encoder that was made of it.
-    if sentence.get("model_type", "CrossEncoder") != "CrossEncoder":
-        sentence = {}
     tokenizer = _optional(folder / "tokenizer_config.json")
     modules = [_optional(folder / name) for name in _MODULE_CONFIGS]
     return Facts(
         config=_object(folder / "config.json"),
         tokenizer=tokenizer,
-        sentence=sentence,
+        settings=_optional(folder / "config_sentence_transformers.json"),
         module=next(filter(None, modules), {}),
-        modules=_modules(folder / "modules.json"),
+        chain=_chain(folder),
         has_chat_template=bool(tokenizer.get("chat_template"))
         or any((folder / f"chat_template.{end}").is_file() for end in ("jinja", "json")),
         tags=_tags(folder / "README.md"),
@@ -125,15 +166,28 @@ def _json(path: Path) -> Any:
         ) from error
 
 
-def _modules(path: Path) -> tuple[str, ...]:
+def _chain(folder: Path) -> tuple[Module, ...]:
+    path = folder / "modules.json"
     if not path.is_file():
         return ()
     try:
-        return tuple(str(module["type"]).rpartition(".")[2] for module in _json(path))
-    except (TypeError, KeyError) as error:
+        return tuple(_module(folder, entry) for entry in _json(path))
+    except (AttributeError, TypeError, KeyError) as error:
         raise ModelCorruptError(
             f"{path} is no list of modules; copy the model's folder again"
         ) from error
+
+
+def _module(folder: Path, entry: Mapping[str, Any]) -> Module:
+    package, _, kind = str(entry["type"]).rpartition(".")
+    path = PurePosixPath(str(entry.get("path") or ""))
+    if path.is_absolute() or ".." in path.parts:
+        raise ModelCorruptError(
+            f"{folder / 'modules.json'} puts a module outside of the model ({path}); copy the model again"
+        )
+    own = path == PurePosixPath()
+    config = {} if own else _optional(folder / path / "config.json")
+    return Module(kind=kind, package=package, path="" if own else str(path), config=config)
 
 
 def _tags(path: Path) -> frozenset[str]:

@@ -5,7 +5,6 @@ The hub cache is shared with other programs, so only a model that was asked for 
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pairscore.errors import (
+    ModelCorruptError,
     ModelNotFoundError,
     ModelOfflineError,
     ModelUnsupportedError,
@@ -22,6 +22,7 @@ from pairscore.errors import (
 )
 from pairscore.models import hub
 from pairscore.models.catalog import CatalogEntry, list_models
+from pairscore.models.facts import read_facts
 from pairscore.models.files import (
     KINDS,
     ModelFiles,
@@ -154,12 +155,12 @@ def progress_bars(*, shown: bool) -> Iterator[None]:
 
 
 def cached_copies() -> tuple[Copy, ...]:
-    """The sequence-classification models in the hub cache, by name; empty if there is no cache."""
+    """The cross-encoders and bi-encoders in the hub cache, by name; empty if there is no cache."""
     copies = [
         _copy(repo, revision)
         for repo in _repos()
         for revision in repo.revisions
-        if _classifies(revision.snapshot_path)
+        if _is_ours(revision.snapshot_path)
     ]
     return tuple(sorted(copies, key=lambda copy: (copy.name.casefold(), copy.revision)))
 
@@ -241,9 +242,9 @@ def _pull_bundled(name: str, *, kinds: Collection[WeightsKind] | None, to: Path 
     if to is None:
         return Pulled(files=files, num_bytes=num_bytes_in(files.folder), is_fresh=True)
     with _new_folder(to) as place:
-        for path in files.folder.iterdir():
-            if path.is_file():
-                shutil.copyfile(path, place / path.name)
+        for inside in names_in(files.folder):
+            (place / inside).parent.mkdir(exist_ok=True)
+            shutil.copyfile(files.folder / inside, place / inside)
     return _pulled_to(to, parse(name), is_fresh=True)
 
 
@@ -342,14 +343,13 @@ def _openable(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names_in(folder) if kind_of_file(name) is not None))
 
 
-def _classifies(folder: Path) -> bool:
-    """Whether a snapshot is of a sequence-classification model; a cache holds all sorts of others."""
+def _is_ours(folder: Path) -> bool:
+    """Whether a snapshot is of a cross-encoder or a bi-encoder; a cache holds all sorts of others."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        architectures = config.get("architectures") or []
-    except (OSError, ValueError, AttributeError):
+        facts = read_facts(folder)
+    except ModelCorruptError:
         return False
-    return any(str(one).endswith("ForSequenceClassification") for one in architectures)
+    return facts.architecture.endswith("ForSequenceClassification") or facts.is_bi_encoder
 
 
 def _nothing_to_remove(asked: Asked) -> ModelNotFoundError | ModelUnsupportedError:

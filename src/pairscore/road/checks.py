@@ -80,8 +80,12 @@ class Finding:
     skipped: bool = False
 
 
-def check_names(names: Collection[str]) -> None:
+def check_names(names: Collection[str], *, known: Collection[str] = CHECKS) -> None:
     """Refuse a name that no check has: a misspelt one would switch off nothing, in silence.
+
+    Args:
+        names: of checks that are to be skipped.
+        known: the names that checks have.
 
     Raises:
         SettingError: there is no such check.
@@ -91,11 +95,11 @@ def check_names(names: Collection[str]) -> None:
             f"skip_checks is {names!r}; it must be a list of names, like [{names!r}]"
         )
     for name in names:
-        if name not in CHECKS:
-            close = get_close_matches(name, CHECKS, n=1)
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
             meant = f", did you mean {close[0]!r}?" if close else ";"
             raise SettingError(
-                f"there is no check {name!r}{meant} The checks are {', '.join(CHECKS)}"
+                f"there is no check {name!r}{meant} The checks are {', '.join(known)}"
             )
 
 

@@ -6,7 +6,7 @@ Each takes a `Subject` and gives a sentence that says what is wrong and what to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from pairscore.models.card import Card, first_position
 from pairscore.models.facts import Facts
@@ -14,6 +14,7 @@ from pairscore.road.headers import Header
 from pairscore.road.tokenization import PairTokenizer
 
 __all__ = [
+    "Read",
     "Subject",
     "check_head",
     "check_positions",
@@ -58,6 +59,44 @@ _WORDS: Final = ("word_embeddings", "embed_tokens", "tok_embeddings", "word_embe
 _POSITIONS: Final = ("position_embeddings", "wpe.")
 _SPECIALS: Final = ("pad_token", "unk_token", "cls_token", "sep_token", "bos_token", "eos_token")
 _RANK_OF_STATES: Final = 3
+
+
+class Named(Protocol):
+    """Of a card what checks of tables need."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pad_id(self) -> int: ...
+
+
+class Numbering(Protocol):
+    """Of a tokenizer likewise."""
+
+    @property
+    def max_length(self) -> int: ...
+
+    @property
+    def num_ids(self) -> int: ...
+
+    def id_of(self, token: str) -> int | None: ...
+
+
+class Read(Protocol):
+    """What the files of any model say, one that reads pairs or one that reads texts."""
+
+    @property
+    def card(self) -> Named: ...  # noqa: D102
+
+    @property
+    def facts(self) -> Facts: ...  # noqa: D102
+
+    @property
+    def tokenizer(self) -> Numbering: ...  # noqa: D102
+
+    @property
+    def run(self) -> Header | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,7 +221,7 @@ def check_template(subject: Subject) -> str | None:
     )
 
 
-def check_vocabulary(subject: Subject) -> str | None:
+def check_vocabulary(subject: Read) -> str | None:
     """Token ids beyond the table of embeddings, and special tokens that the tokenizer does not have."""
     card, tokenizer = subject.card, subject.tokenizer
     rows = subject.run.rows_of_table(*_WORDS) if subject.run is not None else None
@@ -210,7 +249,7 @@ def check_vocabulary(subject: Subject) -> str | None:
     return None
 
 
-def check_positions(subject: Subject) -> str | None:
+def check_positions(subject: Read) -> str | None:
     """A maximum length beyond the table of positions."""
     rows = subject.run.rows_of_table(*_POSITIONS) if subject.run is not None else None
     if rows is None:

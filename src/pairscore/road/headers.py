@@ -39,11 +39,13 @@ class Header:
         shapes: of each tensor that is stored, by name.
         inputs: names of the graph's inputs; None for safetensors, which hold no graph.
         output: the first output's dimensions, 0 for one that varies; None for safetensors, or if it says none.
+        outputs: names of the graph's outputs; none for safetensors.
     """
 
     shapes: Mapping[str, Shape]
     inputs: tuple[str, ...] | None = None
     output: Shape | None = None
+    outputs: tuple[str, ...] = ()
 
     def ending_in(self, *names: str) -> list[Shape]:
         """The shapes of the tensors with one of these names, whatever stands before it."""
@@ -97,12 +99,13 @@ def _of_graph(model: memoryview) -> Header | None:
         return None
     shapes = dict(map(_tensor, _parts(graph, _GRAPH_INITIALIZER)))
     inputs = [_text(value, _VALUE_NAME) for value in _parts(graph, _GRAPH_INPUT)]
-    outputs = [_dimensions(value) for value in _parts(graph, _GRAPH_OUTPUT)]
+    outputs = list(_parts(graph, _GRAPH_OUTPUT))
     return Header(
         shapes=shapes,
         # Old exporters list the weights among the inputs.
         inputs=tuple(name for name in inputs if name not in shapes),
-        output=outputs[0] if outputs else None,
+        output=_dimensions(outputs[0]) if outputs else None,
+        outputs=tuple(_text(value, _VALUE_NAME) for value in outputs),
     )
 
 

@@ -24,10 +24,11 @@ from pairscore.road.backends.opening import BackendName, BackendOptions, kind_of
 from pairscore.road.checks import check, check_names
 from pairscore.road.choice import Choice, Question, choose
 from pairscore.road.chunking import Windower
+from pairscore.road.padding import padded
 from pairscore.road.planning import Plan, plan
 from pairscore.road.ranking import against_rest
 from pairscore.road.tokenization import Pair, PairTokenizer
-from pairscore.values import Batch, Encoded, FloatArray, IntArray
+from pairscore.values import Encoded, FloatArray, IntArray
 
 __all__ = ["BackendName", "BackendOptions", "Road", "open_road"]
 
@@ -131,7 +132,8 @@ class Road:
             BackendError: the model failed, or answered with the wrong number of logits.
             NonFiniteScoreError: it put out NaN or infinity.
         """
-        batch = _pad([encoded[i] for i in positions], card=self.card)
+        rows = [encoded[i] for i in positions]
+        batch = padded(rows, pad_id=self.card.pad_id, pad_side=self.card.pad_side)
         logits = self._backend.run(batch, num_threads=num_threads)
         labels = self._head.labels
         wanted = (len(positions), len(labels)) if labels else (len(positions),)
@@ -312,17 +314,3 @@ def _one_label(card: Card, label: str) -> Card:
         known = ", ".join(card.labels) or "none: it puts out one number"
         raise SettingError(f"label is {label!r}; the labels of {card.name} are {known}")
     return replace(card, labels=(), activation="sigmoid")
-
-
-def _pad(pairs: Sequence[Encoded], *, card: Card) -> Batch:
-    longest = max(pair.num_tokens for pair in pairs)
-    ids = np.full((len(pairs), longest), card.pad_id, dtype=np.int64)
-    mask = np.zeros_like(ids)
-    types = np.zeros_like(ids)
-    for row, pair in enumerate(pairs):
-        left = longest - pair.num_tokens if card.pad_side == "left" else 0
-        place = slice(left, left + pair.num_tokens)
-        ids[row, place] = pair.ids
-        types[row, place] = pair.type_ids
-        mask[row, place] = 1
-    return Batch(ids=ids, attention_mask=mask, type_ids=types)

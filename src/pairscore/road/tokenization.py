@@ -34,7 +34,15 @@ from pairscore.errors import (
 from pairscore.road.template import Template
 from pairscore.values import Encoded, IntArray
 
-__all__ = ["Pair", "PairTokenizer", "Template", "TextTokens", "check_pairs", "check_text"]
+__all__ = [
+    "Pair",
+    "PairTokenizer",
+    "Template",
+    "TextTokens",
+    "check_pairs",
+    "check_text",
+    "read_tokenizer",
+]
 
 Pair = tuple[str, str]
 
@@ -115,15 +123,7 @@ class PairTokenizer:
             ModelCorruptError: the file is missing or is not a tokenizer.
             SettingError: the prompt fills half of a pair or more.
         """
-        if not path.is_file():
-            raise ModelCorruptError(f"{path} is missing; copy the model's folder again")
-        try:
-            tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        # The Rust side raises a bare Exception for every kind of broken file.
-        except Exception as error:
-            raise ModelCorruptError(
-                f"{path} is not a tokenizer file ({error}); copy the model's folder again"
-            ) from error
+        tokenizer = read_tokenizer(path)
         return cls(
             tokenizer,
             max_length=max_length,
@@ -290,6 +290,23 @@ def _kept(tokens: IntArray, most: int | None, side: TruncationSide) -> IntArray:
     if most is None or len(tokens) <= most:
         return tokens
     return tokens[len(tokens) - most :] if side == "left" else tokens[:most]
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Load a `tokenizer.json`.
+
+    Raises:
+        ModelCorruptError: the file is missing or is not a tokenizer.
+    """
+    if not path.is_file():
+        raise ModelCorruptError(f"{path} is missing; copy the model's folder again")
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    # The Rust side raises a bare Exception for every kind of broken file.
+    except Exception as error:
+        raise ModelCorruptError(
+            f"{path} is not a tokenizer file ({error}); copy the model's folder again"
+        ) from error
 
 
 def check_pairs(pairs: Iterable[Any]) -> list[Pair]:

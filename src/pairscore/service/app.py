@@ -6,7 +6,7 @@ It knows the parts and nothing of what they do; sockets, signals and logs are `s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -21,8 +21,9 @@ from starlette.types import Receive, Scope, Send
 
 import pairscore
 from pairscore.errors import PairscoreError
+from pairscore.retrieval.opening import OpenedIndex
 from pairscore.road.road import Road
-from pairscore.service import batching, fleet_control, health, problems, routes
+from pairscore.service import batching, fleet_control, health, problems, routes, search
 from pairscore.service.access import PUBLIC_PATHS, Access
 from pairscore.service.dialects import models
 from pairscore.service.fleet_specs import default_spec, specs_of
@@ -55,6 +56,7 @@ class _App(FastAPI):
                 [
                     *((model, "validation") for model in routes.posted_models()),
                     *batching.described(),
+                    *search.described(),
                 ],
                 ref_template=_COMPONENTS,
             )
@@ -71,19 +73,25 @@ class _PageFiles(StaticFiles):
         await super().__call__({**scope, "headers": headers}, receive, send)
 
 
-def create_app(settings: ServiceSettings | None = None, *, road: Road | None = None) -> FastAPI:
+def create_app(
+    settings: ServiceSettings | None = None,
+    *,
+    road: Road | None = None,
+    opening: Callable[[], OpenedIndex] | None = None,
+) -> FastAPI:
     """Make the service; the model is loaded when the server starts it up, not here.
 
     Args:
         settings: None reads the environment.
         road: used instead of the model that the settings name, and never closed here.
+        opening: opens another index to search in than the settings name; closed at the end.
 
     Raises:
         SettingError: a setting in the environment, or the file of keys, makes no sense.
         MissingExtraError: a setting needs an optional dependency that is not installed.
     """
     settings = settings or ServiceSettings()
-    parts = _parts(settings, road)
+    parts = _parts(settings, road, opening)
     app = _App(
         title="pairscore",
         summary="Reads two texts together and says how well they belong together.",
@@ -100,6 +108,7 @@ def create_app(settings: ServiceSettings | None = None, *, road: Road | None = N
     app.include_router(health.router)
     app.include_router(routes.router)
     app.include_router(batching.router)
+    app.include_router(search.router)
     app.include_router(fleet_control.router)
     app.include_router(models.router)
     app.add_api_route("/", _index, include_in_schema=False)
@@ -112,7 +121,9 @@ def create_app(settings: ServiceSettings | None = None, *, road: Road | None = N
     return app
 
 
-def _parts(settings: ServiceSettings, road: Road | None) -> Parts:
+def _parts(
+    settings: ServiceSettings, road: Road | None, opening: Callable[[], OpenedIndex] | None
+) -> Parts:
     specs = list(specs_of(settings))
     if road is not None:
         specs[0] = default_spec(specs[0], name=road.card.name)
@@ -120,7 +131,7 @@ def _parts(settings: ServiceSettings, road: Road | None) -> Parts:
     secret = settings.api_keys
     return Parts(
         settings=settings,
-        runtime=Runtime(settings, specs=specs, telemetry=telemetry, road=road),
+        runtime=Runtime(settings, specs=specs, telemetry=telemetry, road=road, opening=opening),
         telemetry=telemetry,
         keyring=KeyRing(
             keys_file=settings.keys_file,

@@ -22,6 +22,7 @@ from pairscore.config import DEFAULT_BUDGET, num_cores
 from pairscore.errors import MissingExtraError, SettingError
 from pairscore.models.catalog import DEFAULT_MODEL, find
 from pairscore.models.resolve import check_name
+from pairscore.retrieval.milvus_place import is_milvus
 from pairscore.service.fields import Setting, option, variable
 from pairscore.service.fleet_specs import specs_of
 from pairscore.service.keys import KeyRing
@@ -31,6 +32,7 @@ __all__ = ["as_toml", "check"]
 
 _MEASURED: Final = ("num_workers", "budget")
 _NEEDS: Final = {
+    "encoder": "index",
     "cache_dir": "autotune",
     "cache_ttl_s": "cache_bytes",
     "service_name": "otlp_endpoint",
@@ -159,6 +161,12 @@ def _check_extras(settings: ServiceSettings) -> None:
         raise MissingExtraError(feature=option("redis_url"), extra="redis")
     if settings.otlp_endpoint is not None and not all(map(_installed, _OTEL)):
         raise MissingExtraError(feature=option("otlp_endpoint"), extra="otel")
+    if settings.index is not None:
+        module, extra = (
+            ("pymilvus", "milvus") if is_milvus(settings.index) else ("lancedb", "retrieval")
+        )
+        if not _installed(module):
+            raise MissingExtraError(feature=option("index"), extra=extra)
 
 
 def _installed(module: str) -> bool:

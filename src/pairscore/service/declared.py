@@ -98,6 +98,20 @@ class Declared(BaseSettings):
         metavar="BYTES",
         otherwise="no limit",
     )
+    index: str | None = declare(
+        Panel.SEARCH,
+        "The index that /v1/search searches in: a folder that `pairscore index build` made, milvus:FILE.db, or "
+        "milvus+http://HOST:PORT/COLLECTION.",
+        metavar="PLACE",
+        otherwise="no search",
+        repr=False,
+    )
+    encoder: str | None = declare(
+        Panel.SEARCH,
+        "The bi-encoder of the index, where it is not where the index says: a name, a folder or a hub id.",
+        metavar="NAME",
+        otherwise="the one that the index names",
+    )
     host: str = declare(
         Panel.SERVER,
         "The address to listen on; 0.0.0.0 is every network of the machine.",

@@ -44,6 +44,7 @@ YEAR_S: Final = 365 * 86_400.0
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Greedy, because a password may hold an @ itself.
 _PASSWORD: Final = re.compile(r"(?<=://)([^:@/]*):.*(?=@)")
+_BEFORE_HOST: Final = re.compile(r"(?<=://).*(?=@)")
 _QUERY_SECRET: Final = re.compile(r"((?:password|secret|token|key)\w*=)[^&#]+", re.IGNORECASE)
 _IN_FILE: Final[Mapping[type, str]] = {
     bool: "true or false",
@@ -57,6 +58,7 @@ class Panel(StrEnum):
     """The headings under which settings stand."""
 
     MODEL = "Model"
+    SEARCH = "Search"
     SERVER = "Server"
     LIMITS = "Limits"
     LOAD = "Load"
@@ -116,7 +118,12 @@ class Setting:
         """What may be shown of a value: no key, and no password in a URL."""
         if self.secret:
             return "***"
-        return _masked(value) if self.metavar == "URL" and isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if self.metavar == "PLACE":
+            # A folder, or an address with a key before the host.
+            return _BEFORE_HOST.sub("***", value)
+        return _masked(value) if self.metavar == "URL" else value
 
 
 def flag(name: str) -> str:

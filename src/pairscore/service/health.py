@@ -17,6 +17,7 @@ from pairscore.service.schemas import (
     Health,
     InfinityHealth,
     Info,
+    InfoIndex,
     InfoModel,
     Limits,
     ProblemBody,
@@ -24,6 +25,7 @@ from pairscore.service.schemas import (
     TeiInfo,
     TeiLabels,
 )
+from pairscore.service.searcher import Searcher
 
 __all__ = ["router"]
 
@@ -109,6 +111,7 @@ async def info(parts: PartsOfApp) -> Info:
             timeout_s=settings.timeout_s,
         ),
         models=[_model(member) for member in parts.runtime.fleet.members],
+        index=_index(parts.runtime.searcher),
         versions=versions(),
     )
 
@@ -140,6 +143,12 @@ def _model(member: Member) -> InfoModel:
         backend=None if facts is None else facts.backend,
         scale=None if facts is None else facts.scale,
     )
+
+
+def _index(searcher: Searcher | None) -> InfoIndex | None:
+    if searcher is None:
+        return None
+    return InfoIndex(kind=searcher.kind, encoder=searcher.encoder, modes=list(searcher.modes))
 
 
 def _tei_info(parts: Parts) -> TeiInfo:

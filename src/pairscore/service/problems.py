@@ -259,7 +259,7 @@ async def of_http_exception(request: Request, error: Exception) -> Response:
         kind = "NotFoundError"
         message = (
             f"there is no {path[:200]}; there are POST /score, POST /score/batch, POST /rerank, "
-            "POST /v1/rerank, GET /info, GET /livez, GET /readyz, GET /health, GET /metrics and GET /docs, "
+            "POST /v1/rerank, POST /v1/search, GET /info, GET /livez, GET /readyz, GET /health, GET /metrics and GET /docs, "
             "which names all"
         )
     elif error.status_code == _METHOD_NOT_ALLOWED:

@@ -21,6 +21,7 @@ REFUSED: Final[Mapping[str, int]] = {
     "ModelFailedError": 503,
     "ModelControlError": 403,
     "LabelsError": 422,
+    "SearchNotServedError": 404,
     "KeyMissingError": 401,
     "KeyUnknownError": 401,
     "KeyRevokedError": 403,

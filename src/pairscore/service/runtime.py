@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from typing import Final
 
@@ -17,6 +18,7 @@ from pairscore.engine.records import EngineConfig, EngineState
 from pairscore.engine.turns import Turns
 from pairscore.errors import ModelError, PairscoreError
 from pairscore.models.resolve import resolve
+from pairscore.retrieval.opening import OpenedIndex, open_index
 from pairscore.road.backends.base import BackendOptions
 from pairscore.road.backends.opening import kind_of
 from pairscore.road.road import Road, open_road
@@ -25,6 +27,7 @@ from pairscore.service.fleet import Fleet
 from pairscore.service.fleet_memory import keep_one_heap, weights_bytes
 from pairscore.service.fleet_opening import Opener, Opening
 from pairscore.service.fleet_specs import ModelSpec
+from pairscore.service.searcher import Searcher
 from pairscore.service.settings import ServiceSettings
 from pairscore.service.telemetry import IDLE, Telemetry
 
@@ -59,6 +62,7 @@ class Runtime:
         specs: the models that the settings declare.
         telemetry: is told what the engines do.
         road: used instead of the default model, and never closed here.
+        opening: opens another index than the settings name.
     """
 
     def __init__(
@@ -68,7 +72,11 @@ class Runtime:
         specs: Sequence[ModelSpec],
         telemetry: Telemetry,
         road: Road | None = None,
+        opening: Callable[[], OpenedIndex] | None = None,
     ) -> None:
+        if opening is None and settings.index is not None:
+            opening = partial(_open_index, settings, settings.index)
+        self.searcher = None if opening is None else Searcher(opening)
         self._settings = settings
         self._specs = specs
         self._telemetry = telemetry
@@ -126,6 +134,9 @@ class Runtime:
         if len(self._specs) > 1:
             keep_one_heap()
         try:
+            # First, because a wrong index is found out in less time than a model is loaded.
+            if self.searcher is not None:
+                await self.searcher.open()
             self._cache = open_cache(
                 max_bytes=self._settings.cache_bytes,
                 ttl_s=self._settings.cache_ttl_s,
@@ -189,8 +200,15 @@ class Runtime:
                 "queue": ""
                 if state.stalled_s <= settings.run_timeout_s
                 else f"nothing moved for {state.stalled_s:.0f} s",
+                **self._index_check(),
             }
         )
+
+    def _index_check(self) -> Mapping[str, str]:
+        """Whether the index is open; nothing where there is none."""
+        if self.searcher is None:
+            return {}
+        return {"index": "" if self.searcher.is_open else "not open"}
 
     def _new_fleet(self) -> Fleet:
         settings = self._settings
@@ -230,6 +248,8 @@ class Runtime:
         return {self._specs[0].name: IDLE, **states}
 
     async def _let_go(self) -> None:
+        if self.searcher is not None:
+            await self.searcher.close()
         cache, self._cache = self._cache, None
         if cache is not None:
             await cache.close()
@@ -263,6 +283,12 @@ def _load(settings: ServiceSettings, spec: ModelSpec, *, is_default: bool) -> Ro
         skip_checks=settings.skipped_checks,
         config=config,
         cache_folder=settings.cache_folder,
+    )
+
+
+def _open_index(settings: ServiceSettings, uri: str) -> OpenedIndex:
+    return open_index(
+        uri, encoder=settings.encoder, backend="fake" if settings.backend == "fake" else "onnx"
     )
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "Health",
     "InfinityHealth",
     "Info",
+    "InfoIndex",
     "InfoModel",
     "Limits",
     "Problem",
@@ -246,6 +247,14 @@ class InfoModel(BaseModel):
     scale: str | None
 
 
+class InfoIndex(BaseModel):
+    """The index that `/v1/search` searches in."""
+
+    kind: str = Field(description="lancedb or milvus.")
+    encoder: str | None = Field(description="The bi-encoder; null where only words are looked up.")
+    modes: list[str] = Field(description="How it can be searched, the best way first.")
+
+
 class Info(TeiInfo):
     """What is served, and how; with the fields that text-embeddings-inference has there."""
 
@@ -262,6 +271,7 @@ class Info(TeiInfo):
     cache: bool = Field(description="Whether scores are kept for pairs that come again.")
     limits: Limits
     models: list[InfoModel] = Field(description="All of them, the default first.")
+    index: InfoIndex | None = Field(description="null: the server has none.")
     versions: dict[str, str]
 
 

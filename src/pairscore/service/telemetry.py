@@ -35,10 +35,12 @@ from pairscore.service.fleet_telemetry import (
     gauges_of,
 )
 
-__all__ = ["IDLE", "Telemetry", "server_timing"]
+__all__ = ["IDLE", "SEARCH_STAGES", "Telemetry", "server_timing"]
 
 _OPEN_METRICS: Final = "application/openmetrics-text"
 
+SEARCH_STAGES: Final = ("encode", "dense", "words", "fuse", "rerank", "total")
+"""The values of the label `stage`."""
 IDLE: Final = EngineState(
     running=False,
     num_workers=0,
@@ -64,6 +66,7 @@ class Telemetry:
         self._registry = registry
         metrics = Metrics(registry)
         self._http = _Http(metrics)
+        self._searches = _Searches(metrics)
         all_models = ModelMetrics(metrics)
         self._models = {name: all_models.of(name) for name in models}
         self._live = _Live(models)
@@ -147,6 +150,18 @@ class Telemetry:
         """A request was refused for its key; the kind is one of the few that `service.access` has."""
         self._http.key_refusals.labels(kind).inc()
 
+    def searched(self, milliseconds: Mapping[str, float], *, partial: bool) -> None:
+        """A search was answered.
+
+        Args:
+            milliseconds: of each stage; one that was not done, at 0, is not counted.
+            partial: whether time ran out before all candidates were reranked.
+        """
+        self._searches.outcomes[partial].inc()
+        for stage, spread in self._searches.seconds.items():
+            if milliseconds[stage]:
+                spread.observe(milliseconds[stage] / 1000)
+
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """All numbers, and the content type that they are in.
 
@@ -200,6 +215,27 @@ class _Http:
         self.key_refusals = metrics.counter(
             "pairscore_key_refusals", "Requests refused for their API key or its quota.", "kind"
         )
+
+
+class _Searches:
+    """What was found in the index, and how long each stage took."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        seconds = metrics.histogram(
+            "pairscore_search_seconds",
+            "Seconds of each stage of a search, and of all of it.",
+            "stage",
+            buckets=(0.001, *REQUEST_S),
+        )
+        self.seconds = {stage: seconds.labels(stage) for stage in SEARCH_STAGES}
+        outcomes = metrics.counter(
+            "pairscore_searches",
+            "Searches answered: whole, or partial because time ran out while candidates were reranked.",
+            "outcome",
+        )
+        self.outcomes = {
+            partial: outcomes.labels("partial" if partial else "whole") for partial in (False, True)
+        }
 
 
 class _Live(Collector):

@@ -191,7 +191,7 @@ def test_info_has_both(client: TestClient) -> None:
     assert tei.items() <= info.items()
     assert set(info) - set(tei) == {
         *("model", "revision", "sha256", "backend", "scale", "num_workers", "budget", "cache"),
-        *("calibration", "limits", "models", "versions"),
+        *("calibration", "limits", "models", "index", "versions"),
     }
 
 

@@ -69,6 +69,19 @@ _RANKING: dict[str, Any] = {
 VALID |= {
     "/v1/rerank": {**_RANKING, "rank_fields": ["title", "text", "id"]},
     "/v1/rerank/batch": {"queries": [{**_RANKING, "id": 1}, {"query": "a", "documents": ["b"]}]},
+    "/v1/search": {
+        "query": "red fox",
+        "top_k": 2,
+        "num_candidates": 3,
+        "mode": "hybrid",
+        "filter": [
+            {"column": "lang", "operator": "in", "value": ["en", "fr"]},
+            {"column": "title", "operator": "!=", "value": "x"},
+        ],
+        "deadline_ms": 60_000,
+        "return_documents": True,
+        "rerank": True,
+    },
     "/v2/rerank": {**_RANKING, "priority": 3},
     "/tei/rerank": {"query": "red", "texts": ["fox", ""], "truncate": False, "return_text": True},
     "/predict": {"inputs": [["red", "fox"], ["", "a"]], "truncation_direction": "Left"},

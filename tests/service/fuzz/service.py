@@ -24,6 +24,7 @@ SCORING = (
     "/rerank",
     "/v1/rerank",
     "/v1/rerank/batch",
+    "/v1/search",
     "/v2/rerank",
     "/tei/rerank",
     "/predict",

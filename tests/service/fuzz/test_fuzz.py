@@ -34,6 +34,7 @@ from tests.service.fuzz.inputs import (
     strays,
 )
 from tests.service.fuzz.service import MAX_PAIRS, SCORING, Answer, Sent, Service
+from tests.unit.retrievers import opened_in_memory
 
 from pairscore.service.app import create_app
 from pairscore.service.settings import ServiceSettings
@@ -59,7 +60,8 @@ def service() -> Iterator[Service]:
             max_body_bytes=400_000,
             access_log=False,
             log_level="error",
-        )
+        ),
+        opening=opened_in_memory,
     )
     with TestClient(app) as client:
         yield Service(app=app, client=client)

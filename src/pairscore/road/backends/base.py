@@ -45,7 +45,8 @@ class Backend(Protocol):
     def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
         """The logits of one micro-batch, float32: shape (num_pairs,), or (num_pairs, num_labels) with several labels.
 
-        Many threads may call at once. A row's logit depends on that row alone.
+        Of a bi-encoder it is the texts' vectors, pooled and not normalised unless the graph did it: shape
+        (num_texts, num_outputs). Many threads may call at once. What a row gives depends on that row alone.
 
         Args:
             batch: the micro-batch.

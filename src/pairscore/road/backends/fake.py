@@ -2,6 +2,8 @@
 
 Its logit is the share of the document's distinct tokens that the query has too, stretched to -8 .. 8.
 So a document that repeats the query wins, the same pair always scores the same, and nothing is loaded.
+For a bi-encoder it counts tokens, and throws each one's count on a direction of its own, made of its id: texts that
+share words are near, others are nearly at right angles.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import threading
 import time
 
 import numpy as np
+import numpy.typing as npt
 
 from pairscore.errors import OutOfMemoryError
 from pairscore.values import Batch, FloatArray, IntArray
@@ -17,6 +20,7 @@ from pairscore.values import Batch, FloatArray, IntArray
 __all__ = ["FakeBackend"]
 
 _REACH = 8.0
+_NUM_SPECIAL = 2
 
 
 class FakeBackend:
@@ -31,6 +35,7 @@ class FakeBackend:
         max_tokens: padded tokens beyond which a run says that memory ran out.
         gate: an event that each run waits for, if given: a run hangs until it is set.
         num_labels: columns of the logits, for a model with several labels; each later one is nearer to zero.
+        dimension: numbers in a vector, for a bi-encoder; with 0 it scores pairs.
         num_runs: runs so far.
         batches: shape of each micro-batch so far, (num_pairs, longest), and the threads it was given.
         closed: whether it was closed.
@@ -47,6 +52,7 @@ class FakeBackend:
         max_tokens: int | None = None,
         gate: threading.Event | None = None,
         num_labels: int = 0,
+        dimension: int = 0,
     ) -> None:
         self.delay_s = delay_s
         self.error = error
@@ -56,6 +62,7 @@ class FakeBackend:
         self.max_tokens = max_tokens
         self.gate = gate
         self.num_labels = num_labels
+        self.dimension = dimension
         self.num_runs = 0
         self.batches: list[tuple[int, int, int]] = []
         self.closed = False
@@ -66,7 +73,7 @@ class FakeBackend:
         return "fake"
 
     def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
-        """The logits of one micro-batch, float32: shape (num_pairs,), or (num_pairs, num_labels)."""
+        """What `Backend.run` says."""
         self.num_runs += 1
         self.batches.append((*batch.ids.shape, num_threads))
         if self.gate is not None:
@@ -77,7 +84,8 @@ class FakeBackend:
             raise self.error
         if self.max_tokens is not None and batch.ids.size > self.max_tokens:
             raise OutOfMemoryError(f"a micro-batch of {batch.ids.size} tokens is too much")
-        return self._logits(batch)[: batch.num_pairs - self.num_missing]
+        made = self._vectors(batch) if self.dimension else self._logits(batch)
+        return made[: batch.num_pairs - self.num_missing]
 
     def _logits(self, batch: Batch) -> FloatArray:
         if self.logit is not None:
@@ -91,6 +99,13 @@ class FakeBackend:
             return np.stack([logits / (1 + column) for column in range(self.num_labels)], axis=1)
         return logits
 
+    def _vectors(self, batch: Batch) -> FloatArray:
+        rows = zip(batch.ids, batch.attention_mask, strict=True)
+        made = np.stack([_counted(ids[mask == 1], self.dimension) for ids, mask in rows])
+        if self.poison is not None:
+            made[(batch.ids == self.poison).any(axis=1)] = np.nan
+        return made
+
     def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True
@@ -102,3 +117,18 @@ def _overlap(ids: IntArray, mask: IntArray, types: IntArray) -> float:
     document = set(ids[(mask == 1) & (types == 1)][:-1].tolist())
     share = len(query & document) / max(1, len(document))
     return _REACH * (2.0 * share - 1.0)
+
+
+def _counted(tokens: IntArray, dimension: int) -> FloatArray:
+    # Every template begins and ends with a token that all texts have.
+    own = tokens[1:-1] if len(tokens) > _NUM_SPECIAL else tokens
+    directions = _mixed(own[:, None] * dimension + np.arange(dimension)) & np.uint64(1)
+    return np.asarray((2.0 * directions - 1.0).sum(axis=0), dtype=np.float32)
+
+
+def _mixed(numbers: IntArray) -> npt.NDArray[np.uint64]:
+    """The finalizer of splitmix64: numbers that lie beside each other share no bits."""
+    mixed = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from pairscore.errors import BackendError, ModelUnsupportedError
+from pairscore.road.backends.pooling import POOLED
 from pairscore.values import Batch, IntArray
 
 __all__ = [
@@ -88,9 +89,14 @@ def chosen_output(outputs: Sequence[tuple[str, int | None]], *, weights: Path) -
         weights: for the message.
 
     Raises:
-        ModelUnsupportedError: it has more than two axes: hidden states, or a label for each token.
+        ModelUnsupportedError: it has more than two axes: hidden states, or a label for each token; or the graph
+            is a bi-encoder's.
     """
     names = [name for name, _ in outputs]
+    if POOLED in names and OUTPUT not in names:
+        raise ModelUnsupportedError(
+            f"{weights} puts out {POOLED}, a vector of each text: it is a bi-encoder; load it with BiEncoder"
+        )
     position = names.index(OUTPUT) if OUTPUT in names else 0
     name, rank = outputs[position]
     if rank is not None and rank > _RANK:

@@ -30,8 +30,10 @@ from pairscore.errors import (
     OutOfMemoryError,
     SettingError,
 )
+from pairscore.models.encoder_card import PoolingMode
 from pairscore.road.backends.base import Layout, one_column
 from pairscore.road.backends.feeding import Sizes, check_inputs, chosen_output, feed
+from pairscore.road.backends.pooling import VectorOutput, chosen_vectors
 from pairscore.road.backends.tables import embedding_tables
 from pairscore.values import Batch, FloatArray
 
@@ -67,15 +69,21 @@ class OnnxBackend:
         weights: the file; data outside it is found beside it.
         device: ``cpu``, ``cuda`` or ``cuda:1``; None is ``cpu``.
         sizes: of the tables of embeddings.
+        pooling: of a bi-encoder, how tokens are pooled if the graph does not; None is a cross-encoder.
 
     Raises:
         ModelCorruptError: ONNX Runtime cannot load the file.
-        ModelUnsupportedError: it is no sequence classifier.
+        ModelUnsupportedError: it is no sequence classifier, or no bi-encoder.
         SettingError: the device is not there.
     """
 
     def __init__(
-        self, weights: Path, *, device: str | None = None, sizes: Sizes | None = None
+        self,
+        weights: Path,
+        *,
+        device: str | None = None,
+        sizes: Sizes | None = None,
+        pooling: PoolingMode | None = None,
     ) -> None:
         self._weights = weights
         self._sizes = sizes or Sizes()
@@ -92,7 +100,15 @@ class OnnxBackend:
         check_inputs(self._inputs, weights=weights)
         outputs = self._session.get_outputs()
         ranks = [(node.name, len(node.shape) if node.shape else None) for node in outputs]
-        self._output = outputs[chosen_output(ranks, weights=weights)].name
+        self._vectors: VectorOutput | None = None
+        if pooling is not None:
+            self._vectors = chosen_vectors(ranks, mode=pooling, weights=weights)
+        position = (
+            chosen_output(ranks, weights=weights)
+            if self._vectors is None
+            else self._vectors.position
+        )
+        self._output = outputs[position].name
 
     @property
     def name(self) -> str:
@@ -105,7 +121,7 @@ class OnnxBackend:
         return Layout() if self._gpu is None else _ON_GPU
 
     def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
-        """The logits of one micro-batch, shape (num_pairs,) or (num_pairs, num_labels), float32."""
+        """What `Backend.run` says."""
         narrow = num_threads == 1 or self._gpu is not None
         session = self._session if narrow else self._wide_session(num_threads)
         if session is None:
@@ -119,6 +135,8 @@ class OnnxBackend:
             (logits,) = session.run([self._output], typed)
         except (*_FAILURES, MemoryError) as error:
             raise _translated(error, batch) from error
+        if self._vectors is not None:
+            return self._vectors.vectors(logits, batch)
         return one_column(np.asarray(logits, dtype=np.float32).reshape(batch.num_pairs, -1))
 
     def close(self) -> None:

@@ -25,9 +25,11 @@ from pairscore.errors import (
     ModelUnsupportedError,
     OutOfMemoryError,
 )
+from pairscore.models.encoder_card import PoolingMode
 from pairscore.models.resolve import file_sha256
 from pairscore.road.backends.base import Layout, one_column
-from pairscore.road.backends.feeding import Sizes, check_inputs, chosen_output, feed
+from pairscore.road.backends.feeding import OUTPUT, Sizes, check_inputs, chosen_output, feed
+from pairscore.road.backends.pooling import VectorOutput, chosen_vectors, is_known_output
 from pairscore.values import Batch, FloatArray
 
 
@@ -69,14 +71,21 @@ class OpenVinoBackend:
         weights: `model.onnx`, or the `.xml` of an IR with its `.bin` beside it.
         sizes: of the tables of embeddings.
         num_streams: micro-batches that run at once; None is one for each core.
+        pooling: of a bi-encoder, how tokens are pooled if the graph does not; None is a cross-encoder.
 
     Raises:
         ModelCorruptError: the file cannot be read.
-        ModelUnsupportedError: OpenVINO does not know its operators, or it is no sequence classifier.
+        ModelUnsupportedError: OpenVINO does not know its operators, or it is no sequence classifier, or no
+            bi-encoder.
     """
 
     def __init__(
-        self, weights: Path, *, sizes: Sizes | None = None, num_streams: int | None = None
+        self,
+        weights: Path,
+        *,
+        sizes: Sizes | None = None,
+        num_streams: int | None = None,
+        pooling: PoolingMode | None = None,
     ) -> None:
         self._weights = weights
         self._sizes = sizes or Sizes()
@@ -84,7 +93,13 @@ class OpenVinoBackend:
         self._model: openvino.Model | None = _read(self._core, weights)
         self._inputs = tuple(node.any_name for node in self._model.inputs)
         check_inputs(self._inputs, weights=weights)
-        self._output = chosen_output(_outputs(self._model), weights=weights)
+        self._vectors: VectorOutput | None = None
+        outputs = _outputs(self._model)
+        if pooling is None:
+            self._output = chosen_output(outputs, weights=weights)
+        else:
+            self._vectors = chosen_vectors(outputs, mode=pooling, weights=weights)
+            self._output = self._vectors.position
         self._lock = threading.Lock()
         streams = num_streams or num_cores()
         self._narrow = self._compiled(num_streams=streams, num_threads=streams)
@@ -105,7 +120,7 @@ class OpenVinoBackend:
         return Layout()
 
     def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
-        """The logits of one micro-batch, shape (num_pairs,) or (num_pairs, num_labels), float32."""
+        """What `Backend.run` says."""
         given = feed(batch, self._inputs, self._sizes)
         request = self._request(num_threads)
         shape = f"a micro-batch of {batch.num_pairs} x {batch.ids.shape[1]} tokens"
@@ -120,6 +135,8 @@ class OpenVinoBackend:
                 f"OpenVINO gave logits of shape {logits.shape} for {shape}; use backend='onnx'"
             )
         self._idle[num_threads].append(request)
+        if self._vectors is not None:
+            return self._vectors.vectors(logits, batch)
         return one_column(logits.reshape(batch.num_pairs, -1))
 
     def close(self) -> None:
@@ -196,7 +213,8 @@ def _outputs(model: Any) -> list[tuple[str, int | None]]:
     for node in model.outputs:
         rank = node.get_partial_shape().rank
         names = sorted(node.names)
-        name = "logits" if "logits" in names else (names[0] if names else "")
+        known = next((name for name in names if name == OUTPUT or is_known_output(name)), None)
+        name = known or (names[0] if names else "")
         found.append((name, rank.get_length() if rank.is_static else None))
     return found
 

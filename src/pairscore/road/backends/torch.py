@@ -2,14 +2,15 @@
 
 Any encoder that transformers knows for sequence classification runs here, from safetensors and never from
 code that came with the weights. In half precision the head's last product is done in float32 all the same:
-a bfloat16 logit near 10 moves in steps of 0.06, and pairs that differ would tie. On a GPU in half precision
+a bfloat16 logit near 10 moves in steps of 0.06, and pairs that differ would tie. Of a bi-encoder the vectors of tokens
+are made float32 before they are pooled. On a GPU in half precision
 rows of different lengths run without padding where torch and the model allow it: see `packing.py`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from pairscore.errors import (
@@ -28,6 +29,7 @@ from pairscore.errors import (
     OutOfMemoryError,
     SettingError,
 )
+from pairscore.models.encoder_card import PoolingMode
 from pairscore.road.backends import packing
 from pairscore.road.backends.base import DType, Layout, one_column
 from pairscore.road.backends.feeding import Sizes, check_ids
@@ -62,9 +64,11 @@ class TorchBackend:
         dtype: of weights and activations; None takes float32 on the CPU and float16 elsewhere.
         pack: run rows without padding where the model allows it; None does so on a GPU in half precision,
             True everywhere: without torch's kernel one row after the other, which is exact and slow.
+        pooling: of a bi-encoder, how tokens are pooled; None is a cross-encoder.
 
     Raises:
-        ModelUnsupportedError: no safetensors, or no model for sequence classification.
+        ModelUnsupportedError: no safetensors, or no model for sequence classification; of a bi-encoder an
+            encoder with a decoder behind it.
         ModelCorruptError: the weights cannot be read.
         SettingError: torch knows no such device, or does not see it.
     """
@@ -76,11 +80,15 @@ class TorchBackend:
         device: str | None = None,
         dtype: DType | None = None,
         pack: bool | None = None,
+        pooling: PoolingMode | None = None,
     ) -> None:
+        self._pooling = pooling
         self._device = _device(device)
         on_cpu = self._device.type == "cpu"
         self._dtype: DType = dtype or ("float32" if on_cpu else "float16")
-        self._model: Any = _load(folder, _DTYPES[self._dtype], self._device)
+        self._model: Any = _load(
+            folder, _DTYPES[self._dtype], self._device, has_head=pooling is None
+        )
         self._takes_types = _takes_types(self._model)
         self._sizes = Sizes(num_ids=self._model.get_input_embeddings().num_embeddings)
         self._kernel: packing.Kernel | None = None
@@ -102,10 +110,7 @@ class TorchBackend:
         return self._kernel is not None
 
     def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
-        """The logits of one micro-batch, shape (num_pairs,) or (num_pairs, num_labels), float32.
-
-        Threads count on the CPU only.
-        """
+        """What `Backend.run` says; threads count on the CPU only."""
         model = self._model
         if model is None:
             raise ClosedError("this model was closed; make a new CrossEncoder")
@@ -113,7 +118,7 @@ class TorchBackend:
         check_ids(batch, self._sizes)
         shape = f"a micro-batch of {batch.num_pairs} x {batch.ids.shape[1]} tokens"
         try:
-            return self._logits(model, batch, num_threads)
+            return self._outputs(model, batch, num_threads)
         except _FAILURES as error:
             if not _is_memory(error):
                 raise BackendError(f"torch failed on {shape}: {error}") from error
@@ -127,7 +132,7 @@ class TorchBackend:
         """Free the model; a second call does nothing."""
         self._model = None
 
-    def _logits(self, model: Any, batch: Batch, num_threads: int) -> FloatArray:
+    def _outputs(self, model: Any, batch: Batch, num_threads: int) -> FloatArray:
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             stack.enter_context(_threads(num_threads, self._device))
@@ -136,21 +141,31 @@ class TorchBackend:
                 where = packing.packing_of(batch, device=self._device, kernel=self._kernel)
                 stack.enter_context(packing.packed(where))
                 inputs = packing.inputs_of(model, inputs)
-            logits = model(**inputs).logits
+            made = model(**inputs)
+            rows = made.logits.float() if self._pooling is None else self._pooled(made, batch)
             # The copy of a few floats is what waits for the device.
-            columns = logits.reshape(batch.num_pairs, -1).float().cpu()
-        return one_column(np.asarray(columns.numpy(), dtype=np.float32))
+            columns = rows.reshape(batch.num_pairs, -1).cpu()
+        outputs = np.asarray(columns.numpy(), dtype=np.float32)
+        return one_column(outputs) if self._pooling is None else outputs
+
+    def _pooled(self, made: Any, batch: Batch) -> Any:
+        states = made.last_hidden_state.float()
+        if self._pooling == "cls":
+            # Of texts the padding is always behind.
+            return states[:, 0]
+        mask = self._on_device(batch.attention_mask.astype(np.float32)).unsqueeze(-1)
+        return (states * mask).sum(dim=1) / mask.sum(dim=1)
 
     def _pack(self, kernel: packing.Kernel | None) -> None:
         """Pack from now on, if the model can and gives the same logits for it."""
         if kernel is None or not packing.has_packable_layers(self._model):
             return
         batch = _uneven(self._model.config, num_ids=self._sizes.num_ids or 1)
-        padded = self._logits(self._model, batch, 1)
+        padded = self._outputs(self._model, batch, 1)
         packing.make_packable(self._model)
         self._kernel = kernel
         try:
-            gap = np.abs(self._logits(self._model, batch, 1) - padded).max()
+            gap = np.abs(self._outputs(self._model, batch, 1) - padded).max()
         # Whatever the kernel does not take: a size of head, a kind of GPU.
         except _FAILURES:
             gap = np.inf
@@ -167,7 +182,7 @@ class TorchBackend:
             inputs["token_type_ids"] = self._on_device(batch.type_ids)
         return inputs
 
-    def _on_device(self, array: IntArray) -> Any:
+    def _on_device(self, array: IntArray | FloatArray) -> Any:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device, non_blocking=True)
 
 
@@ -209,16 +224,18 @@ def _device(name: str | None) -> Any:
     return device
 
 
-def _load(folder: Path, dtype: Any, device: Any) -> Any:
+def _load(folder: Path, dtype: Any, device: Any, *, has_head: bool) -> Any:
     found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if found is None:
         raise ModelUnsupportedError(
             f"{folder} holds no {WEIGHTS[0]}, which the torch backend runs; use backend='onnx', "
             "or download the model's safetensors"
         )
+    kind = AutoModelForSequenceClassification if has_head else AutoModel
+    what = "sequence classification" if has_head else "vectors of tokens"
     try:
         with _no_progress_bar():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
+            model, report = kind.from_pretrained(
                 folder,
                 dtype=dtype,
                 local_files_only=True,
@@ -232,17 +249,35 @@ def _load(folder: Path, dtype: Any, device: Any) -> Any:
         ) from error
     except (ValueError, KeyError, RuntimeError) as error:
         raise ModelUnsupportedError(
-            f"transformers cannot load {folder} for sequence classification: {error}"
+            f"transformers cannot load {folder} for {what}: {error}"
         ) from error
-    # What is missing would be filled with random numbers.
-    missing = sorted(report["missing_keys"])
+    if has_head:
+        _refuse_missing(report["missing_keys"], found, "use a cross-encoder's folder")
+        _keep_head_exact(model)
+    else:
+        # The pooler stands behind the vectors of tokens, and nothing of it is used.
+        missing = [key for key in report["missing_keys"] if "pooler." not in key]
+        _refuse_missing(missing, found, "copy or download the model again")
+        _refuse_decoder(model, folder)
+    return model.eval().to(device)
+
+
+def _refuse_missing(keys: Iterable[str], found: Path, remedy: str) -> None:
+    """What is missing would be filled with random numbers."""
+    missing = sorted(keys)
     if missing:
         raise ModelUnsupportedError(
-            f"{found} lacks {len(missing)} weights of a model for sequence classification, "
-            f"such as {missing[0]}: use a cross-encoder's folder"
+            f"{found} lacks {len(missing)} weights of its model, such as {missing[0]}: {remedy}"
         )
-    _keep_head_exact(model)
-    return model.eval().to(device)
+
+
+def _refuse_decoder(model: Any, folder: Path) -> None:
+    """An encoder with a decoder behind it: it puts out the decoder's vectors."""
+    if model.config.is_encoder_decoder:
+        raise ModelUnsupportedError(
+            f"{folder} is an encoder with a decoder ({model.config.model_type}), which the torch backend does not run "
+            "as a bi-encoder: export its encoder to ONNX, and use backend='onnx'"
+        )
 
 
 def _keep_head_exact(model: Any) -> None:

@@ -194,6 +194,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
 
 PREFIXES: Final[Mapping[str, str]] = {
     "/v1/rerank/batch": NATIVE,
+    "/v1/search": NATIVE,
     "/tei/": "tei",
     "/cohere/": "cohere",
     "/jina/": "jina",

@@ -225,7 +225,7 @@ def test_openvinos_own_form_is_taken_where_it_lies_beside(tmp_path: Path) -> Non
     import openvino
 
     path = Graph().save(tmp_path / "model.onnx")
-    openvino.save_model(openvino.Core().read_model(path), tmp_path / "model.xml")
+    openvino.save_model(openvino_backend._core().read_model(path), tmp_path / "model.xml")
     beside = openvino_backend.ir_beside(path)
     assert beside == tmp_path / "model.xml"
     backend = OpenVinoBackend(beside)
@@ -234,6 +234,28 @@ def test_openvinos_own_form_is_taken_where_it_lies_beside(tmp_path: Path) -> Non
     assert backend.run(_batch()) == pytest.approx(Graph().expected(_batch()), abs=0.02)
     (tmp_path / "model.bin").unlink()
     assert openvino_backend.ir_beside(path) is None
+
+
+def test_a_signal_after_openvino_was_closed(tmp_path: Path) -> None:
+    """Ctrl-C reaches Python: what the library gives signals to run on must not be gone with the model."""
+    path = Graph().save(tmp_path / "model.onnx")
+    program = (
+        "import gc, pathlib, signal, sys\n"
+        "from pairscore.road.backends.openvino import OpenVinoBackend\n"
+        "backends = [OpenVinoBackend(pathlib.Path(sys.argv[1])) for _ in range(2)]\n"
+        "while backends:\n"
+        "    backends.pop(0).close()\n"
+        "    gc.collect()\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
 
 
 def test_openvino_computes_in_float32_with_a_thread_a_stream(tmp_path: Path) -> None:

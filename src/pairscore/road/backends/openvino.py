@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,7 +90,7 @@ class OpenVinoBackend:
     ) -> None:
         self._weights = weights
         self._sizes = sizes or Sizes()
-        self._core = openvino.Core()
+        self._core = _core()
         self._model: openvino.Model | None = _read(self._core, weights)
         self._inputs = tuple(node.any_name for node in self._model.inputs)
         check_inputs(self._inputs, weights=weights)
@@ -184,9 +185,19 @@ class OpenVinoBackend:
             raise _unsupported(self._weights, "it gave a number that is not finite")
 
 
+@cache
+def _core() -> openvino.Core:
+    """One for the process, and never freed.
+
+    Its CPU plugin gives the thread that loads it a stack for signal handlers, and with the last model puts back the one that
+    was there before. Of two that overlap, that is one whose memory is gone: Ctrl-C would be a segmentation fault.
+    """
+    return openvino.Core()
+
+
 def devices() -> tuple[str, ...]:
     """Where this backend runs: ``cpu``, if OpenVINO has its plugin for it."""
-    return ("cpu",) if _DEVICE in openvino.Core().available_devices else ()
+    return ("cpu",) if _DEVICE in _core().available_devices else ()
 
 
 def ir_beside(weights: Path) -> Path | None:

@@ -14,8 +14,10 @@ from tests.small_models import TEXT_PAIRS, small_model
 
 from pairscore import BiEncoder
 from pairscore.errors import ModelCorruptError, ModelUnsupportedError, OutOfMemoryError
-from pairscore.road.backends.torch import TorchBackend
 from pairscore.values import Batch
+
+pytest.importorskip("torch")
+from pairscore.road.backends.torch import TorchBackend
 
 pytestmark = [pytest.mark.oracle, pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import numpy as np
 
 from pairscore import CrossEncoder
 from pairscore.bi_encoder import BiEncoder
+from pairscore.convert.footprint import own_peak
 from pairscore.retrieval.cuts import Cut, choose_cut
 from pairscore.retrieval.mining import MiningOptions, find_duplicates
 from pairscore.retrieval.pair_values import cosines_of, cross_values
@@ -125,8 +125,8 @@ def measure(count: int, *, with_models: bool, num_neighbours: int) -> dict[str, 
 
 
 def _peak_mb() -> float:
-    """The most memory that this process ever had, mapped files included."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """The most memory that this process ever had, mapped files included, and not what it was started from had."""
+    return (own_peak() or 0) / 1e6
 
 
 def quality(folder: Path, *, num_pairs: int | None) -> dict[str, Any]:

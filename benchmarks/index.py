@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from pairscore.convert.footprint import own_peak
 from pairscore.retrieval.base import Document
 from pairscore.retrieval.index import SearchIndex
 from pairscore.values import FloatArray
@@ -141,7 +141,7 @@ def measure(count: int, *, rounds: int) -> dict[str, Any]:
         timed = [_timed(name, way, rounds, right) for name, way in ways.items()]
         info = index.info()
         index.close()
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    peak_mb = (own_peak() or 0) / 1e6
     size_mb = (info.num_bytes or 0) / 1e6
     show_table(
         f"{count:,} documents: written in {seconds['write_s']:.1f} s, indexed in {seconds['index_s']:.1f} s, "

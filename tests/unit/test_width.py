@@ -72,6 +72,14 @@ def test_runs_that_are_too_short_say_nothing() -> None:
     assert chosen == {2: 50}
 
 
+def test_one_thread_may_be_told_first() -> None:
+    """Beside another engine a lone micro-batch gets one thread, whatever was chosen."""
+    width = Width(2)
+    width.told(num_threads=1, num_tokens=100, seconds=0.01)
+
+    assert width.choose() == 2
+
+
 def test_one_worker_has_one_way() -> None:
     """There is nothing to choose."""
     assert _run(Width(1), one=0.01, wide=0.01, times=50) == {1: 50}

@@ -17,7 +17,7 @@ from typing import Any, Final
 from pairscore.convert.subject import Subject, open_encoder, open_subject
 from pairscore.models.files import ModelFiles
 
-__all__ = ["num_bytes", "peak_rss_bytes"]
+__all__ = ["num_bytes", "own_peak", "peak_rss_bytes"]
 
 _TIMEOUT_S: Final = 600.0
 
@@ -61,8 +61,8 @@ def peak_rss_bytes(subject: Subject, pairs: Sequence[tuple[str, str]]) -> int | 
     return None if peak is None else int(peak)
 
 
-def _own_peak() -> int | None:
-    """This process's own peak, not what it inherited from the one that started it."""
+def own_peak() -> int | None:
+    """This process's own peak in bytes, not what it inherited from the one that started it."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():
@@ -85,7 +85,7 @@ def _main() -> None:
     else:
         with open_subject(subject) as model:
             model.score(pairs)
-    sys.stdout.write(json.dumps({"peak_rss_bytes": _own_peak()}) + "\n")
+    sys.stdout.write(json.dumps({"peak_rss_bytes": own_peak()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -52,10 +52,9 @@ class Width:
         new = seconds / (num_tokens + _FIXED_TOKENS)
         mean = self._seconds_per_token.get(num_threads, new)
         self._seconds_per_token[num_threads] = mean + _WEIGHT * (new - mean)
-        other = self._other(self._best)
-        if other in self._seconds_per_token and (
-            self._seconds_per_token[other] < _MARGIN * self._seconds_per_token[self._best]
-        ):
+        # One thread may be told first: where another engine shares the machine, it is all that is given.
+        known, other = self._seconds_per_token, self._other(self._best)
+        if {other, self._best} <= known.keys() and known[other] < _MARGIN * known[self._best]:
             self._best = other
 
     def _other(self, num_threads: int) -> int:

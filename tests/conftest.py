@@ -19,7 +19,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pairscore
 from pairscore import CrossEncoder
 from pairscore.models import files, manifest
-from pairscore.road import road, text_road
+from pairscore.road import loaded
 from pairscore.road.text_tokenization import TextTokenizer
 from pairscore.road.tokenization import PairTokenizer
 
@@ -29,10 +29,12 @@ GOLDEN = _TESTS / "golden"
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    """What a test does to the root logger, as a server's start does, ends with it."""
+    """What a test does to the process' loggers, as a server's start does, ends with it."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     yield
+    # pytest takes its own `warnings.showwarning` back after each test; `logging` would believe that it still has it.
+    logging.captureWarnings(capture=False)
     root.setLevel(level)
     for handler in set(root.handlers) - set(handlers):
         root.removeHandler(handler)
@@ -62,8 +64,7 @@ def packaged_files_are_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest, "file_sha256", file_sha256)
-        patch.setattr(road, "file_sha256", file_sha256)
-        patch.setattr(text_road, "file_sha256", file_sha256)
+        patch.setattr(loaded, "file_sha256", file_sha256)
         for kind in (PairTokenizer, TextTokenizer):
             patch.setattr(kind, "from_file", once(kind.from_file))
         yield

@@ -22,7 +22,7 @@ ROWS = [
     {"cross_encoder", "bi_encoder", "arguments", "engine"},
     {"road", "cache"},
     {"models"},
-    {"values", "config"},
+    {"values", "config", "closing"},
     {"errors"},
 ]
 # Which module may import a heavy or delicate library; everybody else may not.

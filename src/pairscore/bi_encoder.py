@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pairscore.arguments import check_batch_size, progress_bar
+from pairscore.closing import Closing
 from pairscore.config import RoadConfig
 from pairscore.errors import ClosedError, InputError, SettingError
 from pairscore.models.encoder_card import EncoderCard
@@ -36,7 +36,7 @@ _WINDOW = 8192
 _MAX_AXES = 2
 
 
-class BiEncoder:
+class BiEncoder(Closing):
     """A bi-encoder: reads each text by itself and makes a vector of it.
 
     Any number of threads may share one instance.
@@ -242,17 +242,6 @@ class BiEncoder:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
             self._road.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast, overload
+from typing import Any, cast, overload
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from pairscore.arguments import (
     progress_bar,
     query_pairs,
 )
+from pairscore.closing import Closing
 from pairscore.config import Chunking, LongDocuments, RoadConfig, SettledConfig, chosen_chunking
 from pairscore.errors import (
     ClosedError,
@@ -49,7 +49,7 @@ _WINDOW = 8192
 _MAX_WINDOWS = 2048
 
 
-class CrossEncoder:
+class CrossEncoder(Closing):
     """A cross-encoder: reads both texts of a pair at once and gives one score.
 
     Any number of threads may share one instance.
@@ -305,17 +305,6 @@ class CrossEncoder:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
             self._road.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _scores(
         self,

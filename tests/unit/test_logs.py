@@ -48,7 +48,6 @@ def restored() -> Iterator[None]:
         for logger in [logging.getLogger(name)]
     }
     yield
-    logging.captureWarnings(capture=False)
     for name, (handlers, level, propagate, disabled) in kept.items():
         logger = logging.getLogger(name)
         logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, disabled

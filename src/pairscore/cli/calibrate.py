@@ -47,7 +47,7 @@ Examples:
   pairscore calibrate --pairs stsb.tsv --label-column score --positive-from 3 \\
       --output calibration.json --plot reliability.png"""
 
-_FILE_PANEL = "Files"
+_FILE_PANEL = options.FILE_PANEL
 # Pairs that are scored between two movements of the progress bar.
 _CHUNK = 512
 
@@ -80,22 +80,8 @@ def calibrate(
             "--format", help="The format, if its ending is unknown.", rich_help_panel=_FILE_PANEL
         ),
     ] = None,
-    query_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The column of the first text; found by common names (query, text_a, sentence1 ...).",
-            rich_help_panel=_FILE_PANEL,
-        ),
-    ] = None,
-    document_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The column of the second text; found by common names (document, text_b ...).",
-            rich_help_panel=_FILE_PANEL,
-        ),
-    ] = None,
+    query_column: options.QueryColumnOption = None,
+    document_column: options.DocumentColumnOption = None,
     label_column: Annotated[
         str | None,
         typer.Option(

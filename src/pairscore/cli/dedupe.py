@@ -11,7 +11,7 @@ import typer
 
 from pairscore.cli import options, output
 from pairscore.cli.dedupe_files import TextJob, Texts, read_texts, write_rows
-from pairscore.cli.dedupe_options import FileOptions, OnError, RuleOptions, check_options
+from pairscore.cli.dedupe_options import FileOptions, RuleOptions, check_options
 from pairscore.cli.dedupe_report import (
     COLUMNS,
     Told,
@@ -123,7 +123,7 @@ def _job(source: str, paths: FileOptions, *, max_chars: int | None) -> TextJob:
         source_format=known_format(source) or paths.file_format,
         text_column=paths.text_column,
         id_column=paths.id_column,
-        skip_broken=paths.on_error is OnError.SKIP,
+        skip_broken=paths.on_error is options.OnError.SKIP,
         added=() if paths.target is None else tuple(f"{paths.prefix}{name}" for name in COLUMNS),
         max_chars=DEFAULT_MAX_CHARS if max_chars is None else max_chars,
     )

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
+from pairscore.cli import options
 from pairscore.cli.files import FileFormat
 from pairscore.errors import SettingError
 
-__all__ = ["FileOptions", "OnError", "RuleOptions", "check_options"]
+__all__ = ["FileOptions", "RuleOptions", "check_options"]
 
-_FILE_PANEL = "Files"
+_FILE_PANEL = options.FILE_PANEL
 _RULE_PANEL = "What a duplicate is"
 
 
@@ -40,13 +41,6 @@ class ScaleChoice(StrEnum):
     UNIT = "unit"
     PROBABILITY = "probability"
     COSINE = "cosine"
-
-
-class OnError(StrEnum):
-    """What a broken row does."""
-
-    STOP = "stop"
-    SKIP = "skip"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,12 +98,12 @@ class FileOptions:
         ),
     ] = False
     on_error: Annotated[
-        OnError,
+        options.OnError,
         typer.Option(
             help="At a broken row: stop, or leave it out and report it at the end.",
             rich_help_panel=_FILE_PANEL,
         ),
-    ] = OnError.STOP
+    ] = options.OnError.STOP
     overwrite: Annotated[
         bool,
         typer.Option(

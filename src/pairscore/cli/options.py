@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAKE_NOTE",
+    "FILE_PANEL",
     "AggregateChoice",
     "BackendChoice",
     "BatchSizeOption",
     "DTypeChoice",
+    "DocumentColumnOption",
     "JsonOption",
     "LongDocumentsChoice",
     "LongOptions",
     "ModelOptions",
+    "OnError",
+    "QueryColumnOption",
     "QuietOption",
     "SkipCheckOption",
     "check_argument",
@@ -67,10 +71,35 @@ class AggregateChoice(StrEnum):
     FIRST = "first"
 
 
+class OnError(StrEnum):
+    """What a broken row does."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
 FAKE_NOTE = "note: the fake backend counts common words; its scores mean nothing"
 
 _MODEL_PANEL = "Model"
 _LONG_PANEL = "Long documents"
+FILE_PANEL = "Files"
+
+QueryColumnOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The column of the first text; found by common names (query, text_a, sentence1 ...).",
+        rich_help_panel=FILE_PANEL,
+    ),
+]
+DocumentColumnOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The column of the second text; found by common names (document, text_b ...).",
+        rich_help_panel=FILE_PANEL,
+    ),
+]
 
 BatchSizeOption: TypeAlias = Annotated[
     int | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,15 +36,8 @@ columns of the input, and score, probability, truncated; of a model with several
 labels also label, the likeliest, and the probability of each. Stopped by
 Ctrl-C, it keeps what is done."""
 
-_FILE_PANEL = "Files"
+_FILE_PANEL = options.FILE_PANEL
 _MEANING = {"logit": "unbounded, higher is better", "unit": "from 0 to 1, higher is more alike"}
-
-
-class OnError(StrEnum):
-    """What a broken row does."""
-
-    STOP = "stop"
-    SKIP = "skip"
 
 
 @with_records()
@@ -87,22 +79,8 @@ def score(
             rich_help_panel=_FILE_PANEL,
         ),
     ] = None,
-    query_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The column of the first text; found by common names (query, text_a, sentence1 ...).",
-            rich_help_panel=_FILE_PANEL,
-        ),
-    ] = None,
-    document_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The column of the second text; found by common names (document, text_b ...).",
-            rich_help_panel=_FILE_PANEL,
-        ),
-    ] = None,
+    query_column: options.QueryColumnOption = None,
+    document_column: options.DocumentColumnOption = None,
     score_column: Annotated[
         str,
         typer.Option(
@@ -113,12 +91,12 @@ def score(
         ),
     ] = "score",
     on_error: Annotated[
-        OnError,
+        options.OnError,
         typer.Option(
             help="At a broken row: stop with what is done kept, or skip it and report it at the end.",
             rich_help_panel=_FILE_PANEL,
         ),
-    ] = OnError.STOP,
+    ] = options.OnError.STOP,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -159,7 +137,7 @@ def score(
         query_column=query_column,
         document_column=document_column,
         score_column=score_column,
-        skip_broken=on_error is OnError.SKIP,
+        skip_broken=on_error is options.OnError.SKIP,
         overwrite=overwrite,
         max_chars=chosen.max_chars,
         batch_size=batch_size,

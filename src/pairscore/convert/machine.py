@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Final
 
 from pairscore import __version__
 from pairscore.config import num_cores
-from pairscore.road.machine import cpu_flags, cpu_name
+from pairscore.road.machine import cpu_flags, cpu_name, versions_of
 
 __all__ = ["Machine", "this_machine"]
 
@@ -47,15 +46,5 @@ def this_machine() -> Machine:
         flags=tuple(flag for flag in _FLAGS if flag in known),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        versions={"pairscore": __version__, **_versions()},
+        versions={"pairscore": __version__, **versions_of(_PACKAGES)},
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

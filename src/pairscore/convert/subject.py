@@ -6,13 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from pairscore.bi_encoder import BiEncoder
 from pairscore.convert.pooling import is_encoder
 from pairscore.convert.thresholds import Numbers
 from pairscore.cross_encoder import CrossEncoder
 from pairscore.models.files import ModelFiles, kind_of_file
+from pairscore.road.backends.base import DType
 from pairscore.road.road import BackendName
 
 __all__ = ["Subject", "has_torch", "numbers_of", "open_encoder", "open_subject", "subject_of"]
@@ -48,6 +49,16 @@ class Subject:
     is_encoder: bool = False
 
 
+class _How(TypedDict):
+    """What both kinds of model are told."""
+
+    backend: BackendName
+    device: str | None
+    dtype: DType | None
+    skip_checks: Collection[str]
+    local_files_only: bool
+
+
 def subject_of(files: ModelFiles, *, skip_checks: Collection[str] = ()) -> Subject:
     """A model by its files: safetensors run on torch, everything else on ONNX Runtime."""
     return Subject(
@@ -65,16 +76,7 @@ def open_encoder(subject: Subject) -> BiEncoder:
         ModelError: it cannot be used.
         MissingExtraError: its backend is not installed.
     """
-    torch = subject.backend == "torch"
-    return BiEncoder(
-        subject.model,
-        backend=subject.backend,
-        # As below.
-        device="cpu" if torch else None,
-        dtype="float32" if torch else None,
-        skip_checks=subject.skip_checks,
-        local_files_only=True,
-    )
+    return BiEncoder(subject.model, **_how(subject))
 
 
 def open_subject(subject: Subject) -> CrossEncoder:
@@ -84,16 +86,19 @@ def open_subject(subject: Subject) -> CrossEncoder:
         ModelError: it cannot be used.
         MissingExtraError: its backend is not installed.
     """
+    return CrossEncoder(subject.model, **_how(subject))
+
+
+def _how(subject: Subject) -> _How:
     torch = subject.backend == "torch"
-    return CrossEncoder(
-        subject.model,
-        backend=subject.backend,
+    return {
+        "backend": subject.backend,
         # Named, because on a machine with a GPU torch would prefer that, and half precision.
-        device="cpu" if torch else None,
-        dtype="float32" if torch else None,
-        skip_checks=subject.skip_checks,
-        local_files_only=True,
-    )
+        "device": "cpu" if torch else None,
+        "dtype": "float32" if torch else None,
+        "skip_checks": subject.skip_checks,
+        "local_files_only": True,
+    }
 
 
 def numbers_of(weights: Path) -> Numbers:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
-from importlib import metadata
 from types import MappingProxyType
 from typing import Final
 
 from pairscore import __version__
 from pairscore.config import cpu_quota, num_cores
-from pairscore.road.machine import Memory, cpu_flags, cpu_name, memory
+from pairscore.road.machine import Memory, cpu_flags, cpu_name, memory, versions_of
 
 __all__ = ["FLAGS", "MachineFacts", "has_fast_int8", "int8_on", "this_machine"]
 
@@ -84,7 +83,7 @@ def this_machine() -> MachineFacts:
         quota=cpu_quota(),
         memory=memory(),
         python=platform.python_version(),
-        versions={"pairscore": __version__, **_versions()},
+        versions={"pairscore": __version__, **versions_of(_PACKAGES)},
     )
 
 
@@ -107,13 +106,3 @@ def int8_on(flags: tuple[str, ...], *, is_known: bool = True) -> str:
             "eight bits may saturate"
         )
     return "no AVX2: int8 and float32 are both slow"
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

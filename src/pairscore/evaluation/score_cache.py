@@ -14,9 +14,9 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
+from pairscore.closing import Closing
 from pairscore.errors import SettingError
 from pairscore.models.places import cache_folder
 
@@ -46,7 +46,7 @@ def cache_file() -> Path:
     return cache_folder() / _FILE
 
 
-class ScoreCache:
+class ScoreCache(Closing):
     """Values by key, on disk. Threads and processes may share the file.
 
     Args:
@@ -97,17 +97,6 @@ class ScoreCache:
         """Let go of the file; afterwards nothing is found and nothing kept. A second call does nothing."""
         with self._lock:
             self._let_go()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _guarded(
         self, work: Callable[[sqlite3.Connection], _Result], *, otherwise: _Result

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from pairscore.closing import Closing
 from pairscore.errors import (
     ClosedError,
     InputError,
@@ -45,7 +46,7 @@ _KEEP_S = 600.0
 _MAX_COLUMNS = 512
 
 
-class SearchIndex:
+class SearchIndex(Closing):
     """Documents that are found by vectors and by words. Many threads may search at once, also while one writes.
 
     Use `create` or `open`. A write is done when its method returns: it is on the disk whole, and every later search in
@@ -306,12 +307,6 @@ class SearchIndex:
     def close(self) -> None:
         """Let go of it; a second call does nothing."""
         self._table = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _open_table(self) -> Table:
         table = self._table

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from pairscore.closing import Closing
 from pairscore.errors import (
     IndexMismatchError,
     IndexNotFoundError,
@@ -45,7 +46,7 @@ _IDS_BATCH: Final = 1_000
 _WORD: Final = re.compile(r"\w")
 
 
-class MilvusRetriever:
+class MilvusRetriever(Closing):
     """A collection of Milvus, made by `create` or found by `open`; many threads may use it.
 
     It implements `pairscore.retrieval.base.Retriever`. Documents are stored with their vectors and, where the layout has
@@ -251,12 +252,6 @@ class MilvusRetriever:
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _check(self, mode: Mode, limit: int) -> None:
         if mode not in self._modes:

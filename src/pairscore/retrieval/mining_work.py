@@ -12,12 +12,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pairscore.closing import Closing
 from pairscore.errors import OutputFileError
 
 __all__ = ["Stage", "WorkFolder"]
@@ -92,7 +92,7 @@ class Stage:
         self.truncate(len(self))
 
 
-class WorkFolder:
+class WorkFolder(Closing):
     """The folder of one run; it is made if it is not there, and belongs to one process at a time.
 
     Raises:
@@ -115,15 +115,8 @@ class WorkFolder:
                 f"another process works in {str(path)!r}; wait for it, or name another folder with --work"
             ) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let the next process in; a second call does nothing."""
         self._lock.close()
 
     def stage(self, name: str, *, key: Mapping[str, Any], dtype: npt.DTypeLike) -> Stage:

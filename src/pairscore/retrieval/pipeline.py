@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from pairscore.closing import Closing
 from pairscore.errors import SettingError
 from pairscore.retrieval.base import Encoder, Filter, Retriever
 from pairscore.retrieval.first_stage import FirstStage
@@ -25,7 +25,7 @@ DEFAULT_CANDIDATES: Final = 100
 _MS: Final = 1000.0
 
 
-class SearchPipeline:
+class SearchPipeline(Closing):
     """Finds documents: candidates by vectors and by words, the best of them in the order of a cross-encoder.
 
     Any number of threads may share one. It owns none of its parts: who opened them closes them.
@@ -135,17 +135,6 @@ class SearchPipeline:
     def close(self) -> None:
         """End the threads of the first stage; its parts stay open. A second call does nothing."""
         self.first_stage.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _check(*, top_k: int, num_candidates: int, deadline_ms: float | None) -> None:

@@ -7,7 +7,7 @@ were checked before they were packed, so nothing is run or read again at its sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from pairscore.road.canaries import Canaries, CanaryRoad, run_canaries
 from pairscore.road.file_checks import Subject
 from pairscore.road.headers import read_header
 
-__all__ = ["CHECKS", "CheckedRoad", "Finding", "check", "check_names", "examine"]
+__all__ = ["CHECKS", "CheckedRoad", "Finding", "check", "check_names", "examine", "refuse"]
 
 CHECKS: Final = MappingProxyType(
     {
@@ -103,6 +103,17 @@ def check_names(names: Collection[str], *, known: Collection[str] = CHECKS) -> N
             )
 
 
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raise the first finding that is none of a sound model; those behind it are not made.
+
+    Raises:
+        ModelCheckError: the message says how to skip that check.
+    """
+    for finding in findings:
+        if not finding.passed:
+            raise ModelCheckError(finding.message, check=finding.name)
+
+
 def check(road: CheckedRoad, *, skip: Collection[str] = (), own_backend: bool = False) -> None:
     """Refuse a model that fails a check.
 
@@ -119,9 +130,7 @@ def check(road: CheckedRoad, *, skip: Collection[str] = (), own_backend: bool = 
     check_names(skip)
     if road.files.source == "bundled" and not own_backend:
         return
-    for finding in _findings(road, skip=skip, own_backend=own_backend):
-        if not finding.passed:
-            raise ModelCheckError(finding.message, check=finding.name)
+    refuse(_findings(road, skip=skip, own_backend=own_backend))
 
 
 def examine(road: CheckedRoad, *, skip: Collection[str] = ()) -> list[Finding]:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from pairscore.errors import BackendError, ModelCheckError, OutOfMemoryError
+from pairscore.errors import BackendError, OutOfMemoryError
 from pairscore.models.encoder_card import EncoderCard
 from pairscore.models.facts import Facts, read_facts
 from pairscore.models.resolve import ModelFiles
@@ -23,7 +23,7 @@ from pairscore.road.backends.base import Backend
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.backends.pooling import POOLED, unit_length
 from pairscore.road.canaries import CANARIES, Canary
-from pairscore.road.checks import Finding, check_names
+from pairscore.road.checks import Finding, check_names, refuse
 from pairscore.road.headers import Header, read_header
 from pairscore.road.text_tokenization import TextTokenizer
 from pairscore.values import Encoded, FloatArray, IntArray
@@ -120,9 +120,7 @@ def check_encoder(
     """
     if road.files.source == "bundled" and not own_backend:
         return
-    for finding in _findings(road, skip=skip, own_backend=own_backend):
-        if not finding.passed:
-            raise ModelCheckError(finding.message, check=finding.name)
+    refuse(_findings(road, skip=skip, own_backend=own_backend))
 
 
 def examine_encoder(road: EncoderRoad, *, skip: Collection[str] = ()) -> list[Finding]:

@@ -6,11 +6,13 @@ Read from Linux's `/proc` and from cgroups(7); elsewhere what Python knows, and 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-__all__ = ["Memory", "cpu_flags", "cpu_name", "memory"]
+__all__ = ["Memory", "cpu_flags", "cpu_name", "memory", "versions_of"]
 
 _PROC: Final = Path("/proc")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -58,6 +60,17 @@ def memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> Memory:
         left = max(0, found - used + _given_back(level))
         available = left if available is None else min(available, left)
     return Memory(total=total, available=available, limit=limit)
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def _given_back(level: Path) -> int:

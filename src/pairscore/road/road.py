@@ -13,17 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pairscore.config import Chunking, RoadConfig, SettledConfig, Truncation
+from pairscore.config import Chunking, RoadConfig, Truncation
 from pairscore.errors import BackendError, NonFiniteScoreError, SettingError
 from pairscore.models.calibration import CALIBRATION_CHECK, fitting
 from pairscore.models.card import Card, read_card
 from pairscore.models.prompts import choose_prompt
-from pairscore.models.resolve import ModelFiles, file_sha256, resolve
-from pairscore.road.backends.base import Backend, preferred_layout
+from pairscore.models.resolve import ModelFiles, resolve
+from pairscore.road.backends.base import Backend
 from pairscore.road.backends.opening import BackendName, BackendOptions, kind_of, open_backend
 from pairscore.road.checks import check, check_names
 from pairscore.road.choice import Choice, Question, choose
 from pairscore.road.chunking import Windower
+from pairscore.road.loaded import LoadedModel
 from pairscore.road.padding import padded
 from pairscore.road.planning import Plan, plan
 from pairscore.road.ranking import against_rest
@@ -33,7 +34,7 @@ from pairscore.values import Encoded, FloatArray, IntArray
 __all__ = ["BackendName", "BackendOptions", "Road", "open_road"]
 
 
-class Road:
+class Road(LoadedModel):
     """One model, ready to score: thread-safe, because nothing in it changes after it is made."""
 
     def __init__(  # noqa: PLR0913 - the parts of a road
@@ -48,52 +49,25 @@ class Road:
         prompt: str = "",
         choice: Choice | None = None,
     ) -> None:
-        self._files = files
+        super().__init__(files=files, backend=backend, config=config)
         self.choice = choice
         self._head = card
         self._label = label
         self.prompt = prompt
         self.card = card if label is None else _one_label(card, label)
-        layout = preferred_layout(backend)
-        self.config: SettledConfig = config.settled(
-            budget=layout.budget, num_workers=layout.num_workers
-        )
-        self.ahead = layout.ahead
         self._tokenizer = tokenizer
-        self._backend = backend
-
-    @property
-    def files(self) -> ModelFiles:
-        """Where the model's files are."""
-        return self._files
 
     @property
     def tokenizer(self) -> PairTokenizer:
         """What makes token ids of pairs."""
         return self._tokenizer
 
-    @property
-    def backend(self) -> Backend:
-        """What runs the model."""
-        return self._backend
-
-    @property
-    def backend_name(self) -> str:
-        """The name of the backend that runs the model."""
-        return self._backend.name
-
-    @cached_property
-    def model_sha256(self) -> str:
-        """The sha256 of the weights; a large file without a manifest takes seconds the first time."""
-        return self._files.sha256
-
     @cached_property
     def fingerprint(self) -> str:
         """Differs wherever the same two texts may get another logit: weights, tokenizer, backend, prompt."""
-        tokenizer = file_sha256(self._files.folder / "tokenizer.json")
         label = "" if self._label is None else f":{self._label}"
         prompt = f":{sha256(self.prompt.encode()).hexdigest()}" if self.prompt else ""
-        return f"{self.model_sha256}:{tokenizer}:{self.backend_name}{label}{prompt}"
+        return f"{self.ran_by}{label}{prompt}"
 
     @property
     def max_length(self) -> int:
@@ -177,10 +151,6 @@ class Road:
             prompt=self.prompt,
             choice=self.choice,
         )
-
-    def close(self) -> None:
-        """Free the model."""
-        self._backend.close()
 
 
 def open_road(  # noqa: PLR0913 - one for each thing that a caller may choose

@@ -15,16 +15,17 @@ from typing import Final
 
 import numpy as np
 
-from pairscore.config import RoadConfig, SettledConfig
+from pairscore.config import RoadConfig
 from pairscore.errors import BackendError, NonFiniteScoreError, SettingError
 from pairscore.models.catalog import DEFAULT_ENCODER
 from pairscore.models.encoder_card import EncoderCard, read_encoder_card
 from pairscore.models.prompts import choose_prompt
-from pairscore.models.resolve import ModelFiles, file_sha256, resolve
-from pairscore.road.backends.base import Backend, preferred_layout
+from pairscore.models.resolve import ModelFiles, resolve
+from pairscore.road.backends.base import Backend
 from pairscore.road.backends.opening import BackendName, BackendOptions, kind_of, open_backend
 from pairscore.road.backends.pooling import unit_length
 from pairscore.road.encoder_checks import check_encoder, check_encoder_names
+from pairscore.road.loaded import LoadedModel
 from pairscore.road.padding import padded
 from pairscore.road.planning import Plan, plan
 from pairscore.road.text_tokenization import TextTokenizer
@@ -36,7 +37,7 @@ FAKE_DIMENSION: Final = 256
 """Numbers in a vector of the backend without weights."""
 
 
-class TextRoad:
+class TextRoad(LoadedModel):
     """One bi-encoder, ready to encode: thread-safe, because nothing in it changes after it is made."""
 
     def __init__(  # noqa: PLR0913 - the parts of a road
@@ -49,51 +50,24 @@ class TextRoad:
         config: RoadConfig,
         prompt: str = "",
     ) -> None:
-        self._files = files
+        super().__init__(files=files, backend=backend, config=config)
         self.card = card
         self.prompt = prompt
-        layout = preferred_layout(backend)
-        self.config: SettledConfig = config.settled(
-            budget=layout.budget, num_workers=layout.num_workers
-        )
-        self.ahead = layout.ahead
         self._tokenizer = tokenizer
-        self._backend = backend
-
-    @property
-    def files(self) -> ModelFiles:
-        """Where the model's files are."""
-        return self._files
 
     @property
     def tokenizer(self) -> TextTokenizer:
         """What makes token ids of texts."""
         return self._tokenizer
 
-    @property
-    def backend(self) -> Backend:
-        """What runs the model."""
-        return self._backend
-
-    @property
-    def backend_name(self) -> str:
-        """The name of the backend that runs the model."""
-        return self._backend.name
-
-    @cached_property
-    def model_sha256(self) -> str:
-        """The sha256 of the weights; a large file without a manifest takes seconds the first time."""
-        return self._files.sha256
-
     @cached_property
     def fingerprint(self) -> str:
         """Differs wherever the same text may get another vector: weights, tokenizer, backend, prompts, rules."""
-        tokenizer = file_sha256(self._files.folder / "tokenizer.json")
         # The name, and where the files came from, change no vector.
         rules = asdict(replace(self.card, name="", revision=None))
         read = [rules, self.prompt, self.max_length, self.config.truncation_side]
         rest = sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:16]
-        return f"{self.model_sha256}:{tokenizer}:{self.backend_name}:{rest}"
+        return f"{self.ran_by}:{rest}"
 
     @property
     def max_length(self) -> int:
@@ -142,10 +116,6 @@ class TextRoad:
         if self.card.normalize:
             vectors = unit_length(vectors)
         return vectors[:, : self.card.dimension]
-
-    def close(self) -> None:
-        """Free the model."""
-        self._backend.close()
 
 
 def open_text_road(  # noqa: PLR0913 - one for each thing that a caller may choose

@@ -18,7 +18,7 @@ from tokenizers import Encoding, Tokenizer, normalizers
 
 from pairscore.config import RoadConfig
 from pairscore.errors import ModelUnsupportedError, SettingError, TextError
-from pairscore.road.tokenization import check_text, read_tokenizer
+from pairscore.road.tokenization import Vocabulary, check_text, read_tokenizer
 from pairscore.values import Encoded, IntArray
 
 __all__ = ["TextTemplate", "TextTokenizer", "check_texts"]
@@ -77,7 +77,7 @@ class TextTemplate:
         )
 
 
-class TextTokenizer:
+class TextTokenizer(Vocabulary):
     """Tokenizes texts; read-only once made, so safe to share between threads.
 
     Args:
@@ -97,12 +97,10 @@ class TextTokenizer:
         token_types: bool = True,
         lower_case: bool = False,
     ) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        super().__init__(tokenizer)
         if lower_case:
             steps = [normalizers.Lowercase(), *filter(None, [tokenizer.normalizer])]
             tokenizer.normalizer = normalizers.Sequence(steps)
-        self._tokenizer = tokenizer
         self._template = TextTemplate.of(tokenizer.encode("a"), token_types=token_types)
         self._max_length = min(max_length, config.max_length or max_length)
         self._config = config
@@ -140,17 +138,6 @@ class TextTokenizer:
     def template(self) -> TextTemplate:
         """How a text is framed."""
         return self._template
-
-    @property
-    def num_ids(self) -> int:
-        """How many token ids there are, added tokens included; they are 0, 1, 2 and so on."""
-        largest_added = max(self._tokenizer.get_added_tokens_decoder(), default=-1)
-        return max(int(self._tokenizer.get_vocab_size(with_added_tokens=True)), largest_added + 1)
-
-    def id_of(self, token: str) -> int | None:
-        """The id of a token; None if there is no such token."""
-        number: int | None = self._tokenizer.token_to_id(token)
-        return number
 
     def encode(self, texts: Sequence[str], *, prompt: str = "") -> list[Encoded]:
         """Tokenize texts, cutting those that are too long.

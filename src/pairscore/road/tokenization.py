@@ -39,6 +39,7 @@ __all__ = [
     "PairTokenizer",
     "Template",
     "TextTokens",
+    "Vocabulary",
     "check_pairs",
     "check_text",
     "read_tokenizer",
@@ -67,7 +68,31 @@ class TextTokens:
     ends: IntArray
 
 
-class PairTokenizer:
+class Vocabulary:
+    """A tokenizer that cuts and pads nothing by itself, and its ids.
+
+    Args:
+        tokenizer: from now on this object's own.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+
+    @property
+    def num_ids(self) -> int:
+        """How many token ids there are, added tokens included; they are 0, 1, 2 and so on."""
+        largest_added = max(self._tokenizer.get_added_tokens_decoder(), default=-1)
+        return max(int(self._tokenizer.get_vocab_size(with_added_tokens=True)), largest_added + 1)
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token; None if there is no such token."""
+        number: int | None = self._tokenizer.token_to_id(token)
+        return number
+
+
+class PairTokenizer(Vocabulary):
     """Tokenizes pairs; read-only once made, so safe to share between threads.
 
     Args:
@@ -90,9 +115,7 @@ class PairTokenizer:
         prompt: str = "",
         token_types: bool = True,
     ) -> None:
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        self._tokenizer = tokenizer
+        super().__init__(tokenizer)
         template = Template.of(tokenizer.encode("a", "b"))
         self._template = template if token_types else template.of_one_type()
         self._max_length = min(max_length, config.max_length or max_length)
@@ -141,17 +164,6 @@ class PairTokenizer:
     def template(self) -> Template:
         """How two texts are joined."""
         return self._template
-
-    @property
-    def num_ids(self) -> int:
-        """How many token ids there are, added tokens included; they are 0, 1, 2 and so on."""
-        largest_added = max(self._tokenizer.get_added_tokens_decoder(), default=-1)
-        return max(int(self._tokenizer.get_vocab_size(with_added_tokens=True)), largest_added + 1)
-
-    def id_of(self, token: str) -> int | None:
-        """The id of a token; None if there is no such token."""
-        number: int | None = self._tokenizer.token_to_id(token)
-        return number
 
     def prompted(self, query: str) -> str:
         """A query as the model reads it, the prompt before it."""

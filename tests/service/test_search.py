@@ -319,3 +319,17 @@ def test_a_key_in_the_place_of_an_index_is_not_shown(given_: str, shown: str) ->
 
     assert setting.shown(given_) == shown
     assert "key-123" not in repr(settings_)
+
+
+def test_the_first_stage_can_keep_a_say(start_search: Start) -> None:
+    """With all the weight the order is the first stage's, with the cross-encoder's scores."""
+    client = start_search()
+    plain = found(client, top_k=5)
+    first = found(client, top_k=5, blend=1.0)
+
+    assert (plain["blend"], first["blend"]) == (0.0, 1.0)
+    assert [hit["rank_before"] for hit in first["results"]] == [1, 2, 3, 4, 5]
+    assert {hit["id"]: hit["score"] for hit in first["results"]} == {
+        hit["id"]: hit["score"] for hit in plain["results"]
+    }
+    assert client.post(ROUTE, json={"query": "fox", "blend": 1.5}).status_code == 422

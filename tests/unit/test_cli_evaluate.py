@@ -298,3 +298,27 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
     assert result.exit_code == 78
     assert "pairscore[evaluate]" in result.stderr
+
+
+def test_a_blend_is_told(tmp_path: Path) -> None:
+    """In the notes and to machines; pairs have none, and a weight is between 0 and 1."""
+    folder = flat_folder(tmp_path)
+
+    assert _json(folder, "--blend", 0.4)["blend"] == 0.4
+    assert (
+        "blended with a weight of 0.4 for the ranking" in _evaluate(folder, "--blend", 0.4).stderr
+    )
+    assert "--blend is 2.0" in _evaluate(folder, "--blend", 2).stderr
+
+
+def test_where_reranking_does_harm_a_remedy_is_named(tmp_path: Path) -> None:
+    """A first ranking that the cross-encoder makes worse gets a note, unless it is blended already."""
+    judged = "".join(f"{query} 0 d5 1\n" for query in ("q1", "q2"))
+    run = "".join(
+        f"{query}\td5\t1\t9\n{query}\td1\t2\t8\n{query}\td3\t3\t7\n" for query in ("q1", "q2")
+    )
+    folder = flat_folder(tmp_path, **{"qrels.tsv": judged, "run.bm25.tsv": run})
+
+    assert "note: reranking lowers nDCG@10 of bm25" in _evaluate(folder).stderr
+    assert "reranking lowers" not in _evaluate(folder, "--blend", 0.4).stderr
+    assert "reranking lowers" not in _evaluate(folder, "--no-rerank").stderr

@@ -203,3 +203,22 @@ def test_the_index_must_be_named() -> None:
 
     assert done.exit_code == 2
     assert "--index" in done.stderr
+
+
+def test_a_blend_is_told(asked: dict[str, Any]) -> None:
+    """In the notes and to machines; its run has ranks for scores, since no score has the order."""
+    assert found("red fox", "--blend", 0.5)["blend"] == 0.5
+    assert (
+        "blended with a weight of 0.5 for the first stage" in search("fox", "--blend", 0.5).stderr
+    )
+    assert "--blend is 7.0" in search("fox", "--blend", 7).stderr
+
+
+def test_a_blended_run_has_ranks_for_scores(asked: dict[str, Any], tmp_path: Path) -> None:
+    """Counted down to 1."""
+    queries, run = tmp_path / "q.tsv", tmp_path / "run.txt"
+    queries.write_text("q1\tred fox\n")
+    done = search("--queries", queries, "--run", run, "--blend", 0.5, "--top-k", 3)
+
+    assert done.exit_code == 0, done.output
+    assert [float(line.split()[4]) for line in run.read_text().splitlines()] == [3.0, 2.0, 1.0]

@@ -149,3 +149,27 @@ def test_what_cannot_be_evaluated_is_refused(tmp_path: Path, fake_encoder: Cross
         evaluate_runs(gone, scorer)
     with pytest.raises(SettingError, match="depth is 0"):
         RankingOptions(depth=0)
+
+
+def test_a_ranking_can_keep_a_say(tmp_path: Path, fake_encoder: CrossEncoder) -> None:
+    """With all the weight the order is the ranking's own; with none the cross-encoder's."""
+    judged = read_beir(flat_folder(tmp_path))
+    scorer = CachedCrossEncoder(fake_encoder)
+    reports = {
+        blend: evaluate_runs(judged, scorer, RankingOptions(blend=blend)) for blend in (0.0, 1.0)
+    }
+    own = judged.runs["bm25"].rankings
+    after = {blend: found.runs[0].after for blend, found in reports.items()}
+
+    assert (reports[0.0].blend, reports[1.0].blend) == (0.0, 1.0)
+    for query_id, ranking in own.items():
+        known = [name for name in ranking.document_ids if name in judged.documents]
+        assert after[1.0] is not None
+        assert list(after[1.0].rankings[query_id].document_ids[: len(known)]) == known
+    assert after[0.0] is not None
+    assert any(
+        after[0.0].rankings[query_id].document_ids != ranking.document_ids
+        for query_id, ranking in own.items()
+    )
+    with pytest.raises(SettingError, match="blend is -1"):
+        RankingOptions(blend=-1)

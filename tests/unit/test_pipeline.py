@@ -351,3 +351,34 @@ def test_a_retriever_may_give_any_sequence() -> None:
 
     with pipeline(retriever=Tuples()) as search:
         assert ids(search.search("fox", mode="bm25")) == ["den", "fox"]
+
+
+def test_the_first_stage_can_keep_a_say() -> None:
+    """With a blend the order is of both; scores stay the cross-encoder's, and what was not read stays behind."""
+    retriever = MemoryRetriever(
+        Document(id=f"d{place}", text=f"fox {'hen ' * (place % 3 % 2)}{'other ' * place}")
+        for place in range(9)
+    )
+    options: dict[str, Any] = {"top_k": 9, "num_candidates": 6, "mode": "dense"}
+    with pipeline(SlowReranker(), retriever=retriever) as search:
+        alone = search.search("fox hen", **options, rerank=False)
+        reranked = search.search("fox hen", **options)
+        blended = search.search("fox hen", **options, blend=0.5)
+        first = search.search("fox hen", **options, blend=1.0)
+
+    assert (reranked.blend, blended.blend) == (0.0, 0.5)
+    assert ids(first) == ids(alone)
+    assert ids(reranked) != ids(first)
+    assert {hit.document.id: hit.score for hit in blended.hits} == {
+        hit.document.id: hit.score for hit in reranked.hits
+    }
+    assert [hit.reranked for hit in blended.hits] == [True] * 6 + [False] * 3
+    assert ids(blended)[6:] == ids(alone)[6:]
+
+
+def test_a_blend_without_a_cross_encoder_is_none() -> None:
+    """Nothing is blended, and the result says so; a weight that is none is refused."""
+    with pipeline() as search:
+        assert search.search("fox", blend=0.5).blend == 0.0
+        with pytest.raises(SettingError, match="blend is 2"):
+            search.search("fox", blend=2)

@@ -160,7 +160,9 @@ def _check(asked: _Asked) -> None:
         raise SettingError("--save-run writes what was reranked; leave out --no-rerank")
     # Here, because `--help` must not pay for numpy.
     from pairscore.evaluation.rankings import check_installed
+    from pairscore.retrieval.blending import check_blend
 
+    check_blend(runs.blend, name="--blend")
     check_installed()
 
 
@@ -176,6 +178,7 @@ def _collection(folder: Path | None, collection: CollectionOptions, asked: _Aske
         depth=asked.runs.num_candidates,
         measures=asked.measured.measures or DEFAULT_MEASURES,
         min_grade=asked.measured.min_grade,
+        blend=asked.runs.blend,
     )
     measures_named(wanted.measures, min_grade=wanted.min_grade)
     files = collection.files(folder)
@@ -268,12 +271,13 @@ def _pairs(path: str, pair_file: PairFileOptions, asked: _Asked) -> None:
     if (
         runs.save_run is not None
         or runs.fuse
+        or runs.blend
         or measured.measures
         or measured.min_grade is not None
     ):
         raise SettingError(
-            "--save-run, --fuse, --measure and --min-grade belong to rankings; pairs have measures of their own: leave "
-            "them out"
+            "--save-run, --fuse, --blend, --measure and --min-grade belong to rankings; pairs have measures of their "
+            "own: leave them out"
         )
     if not runs.rerank and runs.bi_encoder is None:
         raise SettingError("--no-rerank leaves nothing to measure on pairs; give --bi-encoder NAME")

@@ -227,6 +227,15 @@ class RunOptions:
             rich_help_panel=_RUNS,
         ),
     ] = True
+    blend: Annotated[
+        float,
+        typer.Option(
+            metavar="WEIGHT",
+            help="How much the scores of the ranking itself count in the order of what is reranked, 0 to 1. Choose it on "
+            "other queries than those that you report.",
+            rich_help_panel=_RUNS,
+        ),
+    ] = 0.0
     save_run: Annotated[
         Path | None,
         typer.Option(

@@ -42,6 +42,7 @@ def report_runs(
                 "num_queries": len(judged.queries),
                 "num_queries_available": judged.num_queries_available,
                 "num_candidates": found.depth,
+                "blend": found.blend,
                 **_work(counts, seconds),
                 "runs": [_run_as_json(report, sure[report.name]) for report in found.runs],
                 "saved": {name: str(path) for name, path in saved.items()},
@@ -122,7 +123,8 @@ def _run_notes(
         queries += f" (the first of {judged.num_queries_available:,})"
     notes = [queries]
     if found.model is not None:
-        notes.append(f"model {found.model}, the best {found.depth:,} of each query reranked")
+        blend = f", blended with a weight of {found.blend:g} for the ranking" if found.blend else ""
+        notes.append(f"model {found.model}, the best {found.depth:,} of each query reranked{blend}")
     notes += _effort(counts, seconds)
     for report in found.runs:
         if report.num_truncated:
@@ -130,8 +132,24 @@ def _run_notes(
                 f"run {report.name}: {report.num_truncated:,} of {report.num_reranked:,} documents were too long for "
                 "the model and cut"
             )
+    notes += [_harm(report, found) for report in found.runs if _is_worse(report, found)]
     notes += [f"note: {sentence}" for sentence in judged.gaps.sentences]
     return [*notes, *(f"written to {path}" for path in saved.values())]
+
+
+def _is_worse(report: RunReport, found: Evaluation) -> bool:
+    """Whether the cross-encoder's order alone is below the ranking that it was given."""
+    if report.after is None or found.blend:
+        return False
+    measure = found.measures[0]
+    return report.quality_after[measure].mean < report.quality[measure].mean
+
+
+def _harm(report: RunReport, found: Evaluation) -> str:
+    return (
+        f"note: reranking lowers {found.measures[0]} of {report.name}; where the model was made for other texts, "
+        "--blend 0.4 lets the ranking keep a say"
+    )
 
 
 def _run_as_json(report: RunReport, sure: _Sureness) -> dict[str, Any]:

@@ -119,6 +119,14 @@ class SearchOptions:
             rich_help_panel=_PANEL,
         ),
     ] = True
+    blend: Annotated[
+        float,
+        typer.Option(
+            metavar="WEIGHT",
+            help="How much the first stage's scores count in the order of what is reranked, 0 to 1.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 0.0
 
 
 @with_records()
@@ -172,9 +180,11 @@ def search(
     wanted = _queries(query, queries)
     _check_run(run, queries=queries, overwrite=overwrite)
     # Here, so that `--help` is quick.
+    from pairscore.retrieval.blending import check_blend
     from pairscore.retrieval.conditions import parse_conditions
 
     where = parse_conditions(asked.where)
+    check_blend(asked.blend, name="--blend")
     if chosen.is_fake and not quiet:
         output.note(options.FAKE_NOTE)
     with _opened(index, asked, chosen, quiet=quiet) as pipeline:
@@ -269,6 +279,7 @@ def _results(
                     where=where,
                     deadline_ms=asked.deadline_ms,
                     min_score=asked.min_score,
+                    blend=asked.blend,
                 ),
             )
             advance(position, position)
@@ -283,8 +294,8 @@ def _write_run(path: Path, results: Iterator[tuple[str, SearchResult]], *, overw
     for query_id, result in results:
         ids = tuple(hit.document.id for hit in result.hits)
         scores = [hit.score for hit in result.hits]
-        if len({hit.scale for hit in result.hits}) > 1:
-            # A run is ordered by its scores, and those of two scales have no common order: here the ranks have it.
+        if len({hit.scale for hit in result.hits}) > 1 or result.blend:
+            # A run is ordered by its scores; where they are of two scales, or blended, only the ranks have the order.
             scores = [float(len(ids) - rank) for rank in range(len(ids))]
         rankings[query_id] = Ranking(ids, np.asarray(scores, dtype=np.float32))
     # Not the index's place, which may hold a key.

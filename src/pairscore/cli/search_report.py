@@ -31,6 +31,7 @@ def as_json_of(result: SearchResult, *, query: str, query_id: str | None = None)
         "num_reranked": result.num_reranked,
         "num_truncated": result.num_truncated,
         "partial": result.partial,
+        "blend": result.blend,
         "timings_ms": {name: round(value, 3) for name, value in asdict(result.timings).items()},
         "results": [_hit(hit) for hit in result.hits],
     }
@@ -108,7 +109,10 @@ def print_notes(result: SearchResult) -> None:
     if result.model is None:
         output.note(f"{found}; not reranked")
         return
-    output.note(f"{found}; {result.num_reranked:,} reranked by {result.model}")
+    blend = (
+        f", blended with a weight of {result.blend:g} for the first stage" if result.blend else ""
+    )
+    output.note(f"{found}; {result.num_reranked:,} reranked by {result.model}{blend}")
     if result.partial:
         output.note(
             "time was up before all candidates were reranked: the rest stands behind them as it was found; "

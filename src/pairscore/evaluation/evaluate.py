@@ -1,7 +1,8 @@
 """Measuring a model on labelled data: rankings before and after reranking, and scores of pairs.
 
 A ranking is reranked as a search would do it: the best `depth` documents of each query are scored by the
-cross-encoder and ordered by that (by its logits, which no sigmoid has rounded together); the others stand
+cross-encoder and ordered by that (by its logits, which no sigmoid has rounded together), or by a blend of that and of
+the ranking's own scores; the others stand
 behind them in the order in which they were found, and so do those whose texts the corpus lacks.
 """
 
@@ -23,6 +24,7 @@ from pairscore.evaluation.rankings import (
     measures_named,
 )
 from pairscore.evaluation.runs import Ranking, Run, ranking_of
+from pairscore.retrieval.blending import blended, check_blend
 
 __all__ = [
     "DEFAULT_DEPTH",
@@ -46,17 +48,20 @@ class RankingOptions:
         depth: documents of each query that are reranked.
         measures: names in ir-measures' syntax.
         min_grade: the lowest grade that is relevant, for measures that do not say it themselves; None is 1.
+        blend: how much a ranking's own scores count in the order of what is reranked, as `retrieval.blending` says.
     """
 
     depth: int = DEFAULT_DEPTH
     measures: Sequence[str] = DEFAULT_MEASURES
     min_grade: int | None = None
+    blend: float = 0.0
 
     def __post_init__(self) -> None:
         if self.depth < 1:
             raise SettingError(
                 f"the depth is {self.depth}; rerank at least 1 document of each query"
             )
+        check_blend(self.blend)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -95,6 +100,7 @@ class Evaluation:
         measures: names of what was measured, in the order asked for.
         depth: documents of each query that were reranked.
         model: the cross-encoder's name; None if nothing was reranked.
+        blend: how much a ranking's own scores counted in the order of what was reranked.
     """
 
     judged: Judged
@@ -102,6 +108,7 @@ class Evaluation:
     measures: tuple[str, ...]
     depth: int
     model: str | None = None
+    blend: float = 0.0
 
 
 def evaluate_runs(
@@ -133,7 +140,7 @@ def evaluate_runs(
     runs = list(judged.runs.values())
     reranked: list[_Reranked] | None = None
     if scorer is not None:
-        reranked = _rerank_all(judged, runs, scorer, depth=chosen.depth, advance=advance)
+        reranked = _rerank_all(judged, runs, scorer, chosen, advance=advance)
     reports = []
     for place, run in enumerate(runs):
         report = RunReport(before=run, quality=measure_run(run, judged.qrels, measures))
@@ -153,6 +160,7 @@ def evaluate_runs(
         measures=tuple(measures),
         depth=chosen.depth,
         model=None if scorer is None else scorer.name,
+        blend=0.0 if scorer is None else chosen.blend,
     )
 
 
@@ -170,7 +178,7 @@ def rerank(
         EmptyInputError: no candidate has a text.
         InputError, BackendError: as `evaluate_runs`.
     """
-    (done,) = _rerank_all(judged, [run], scorer, depth=depth, advance=advance)
+    (done,) = _rerank_all(judged, [run], scorer, RankingOptions(depth=depth), advance=advance)
     return done.run
 
 
@@ -190,11 +198,11 @@ def _rerank_all(
     judged: Judged,
     runs: Sequence[Run],
     scorer: CachedCrossEncoder,
+    options: RankingOptions,
     *,
-    depth: int,
     advance: Advance,
 ) -> list[_Reranked]:
-    pairs = list(dict.fromkeys(_pairs(judged, runs, depth=depth)))
+    pairs = list(dict.fromkeys(_pairs(judged, runs, depth=options.depth)))
     if not pairs:
         raise EmptyInputError(
             f"{judged.name}: no candidate of any query has a text, and so nothing can be reranked"
@@ -202,7 +210,7 @@ def _rerank_all(
     scored = scorer.score(pairs, advance=advance)
     logits = dict(zip(pairs, scored.logits.tolist(), strict=True))
     cut = {pair for pair, truncated in zip(pairs, scored.truncated, strict=True) if truncated}
-    return [_rearranged(judged, run, logits, cut, depth=depth) for run in runs]
+    return [_rearranged(judged, run, logits, cut, options) for run in runs]
 
 
 def _pairs(judged: Judged, runs: Iterable[Run], *, depth: int) -> Iterator[Pair]:
@@ -218,16 +226,25 @@ def _pair(judged: Judged, query_id: str, document_id: str) -> Pair:
 
 
 def _rearranged(
-    judged: Judged, run: Run, logits: Mapping[Pair, float], cut: set[Pair], *, depth: int
+    judged: Judged,
+    run: Run,
+    logits: Mapping[Pair, float],
+    cut: set[Pair],
+    options: RankingOptions,
 ) -> _Reranked:
     rankings, num_reranked, num_truncated = {}, 0, 0
     for query_id, ranking in run.rankings.items():
         known = {
             document_id: _pair(judged, query_id, document_id)
-            for document_id in ranking.document_ids[:depth]
+            for document_id in ranking.document_ids[: options.depth]
             if document_id in judged.documents
         }
-        best = ranking_of(tuple(known), [logits[pair] for pair in known.values()])
+        keys = [logits[pair] for pair in known.values()]
+        if options.blend:
+            own = dict(zip(ranking.document_ids, ranking.scores, strict=True))
+            first = [own[document_id] for document_id in known]
+            keys = blended(first, keys, blend=options.blend).tolist()
+        best = ranking_of(tuple(known), keys)
         rankings[query_id] = _with_rest(best, ranking)
         num_reranked += len(known)
         num_truncated += sum(pair in cut for pair in known.values())

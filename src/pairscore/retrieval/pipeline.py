@@ -13,6 +13,7 @@ from typing import Final
 from pairscore.closing import Closing
 from pairscore.errors import SettingError
 from pairscore.retrieval.base import Encoder, Filter, Retriever
+from pairscore.retrieval.blending import check_blend
 from pairscore.retrieval.first_stage import FirstStage
 from pairscore.retrieval.reranking import Reranker, TimedReranker, arranged, pairs_of
 from pairscore.retrieval.results import SearchMode, SearchResult
@@ -69,6 +70,7 @@ class SearchPipeline(Closing):
         deadline_ms: float | None = None,
         min_score: float | Threshold | None = None,
         rerank: bool = True,
+        blend: float = 0.0,
     ) -> SearchResult:
         """The best documents for a query.
 
@@ -86,6 +88,9 @@ class SearchPipeline(Closing):
             deadline_ms: milliseconds from now after which nothing more is reranked; None sets no limit.
             min_score: the lowest score to return, on the cross-encoder's scale if there is one, else on the first stage's.
             rerank: False leaves the first stage's order.
+            blend: how much the first stage's scores count in the order of what is reranked, from 0, not at all, to 1. A
+                hit's score stays the cross-encoder's. Try it where the cross-encoder was trained on other texts than
+                yours, and measure: `pairscore evaluate --blend` does.
 
         Returns:
             Hits, best first; none if nothing was found.
@@ -100,6 +105,7 @@ class SearchPipeline(Closing):
         """
         begin = self._clock()
         _check(top_k=top_k, num_candidates=num_candidates, deadline_ms=deadline_ms)
+        blend = check_blend(blend)
         late = None if deadline_ms is None else begin + deadline_ms / _MS
         limit = max(top_k, num_candidates)
         found = self.first_stage.find(query, limit=limit, mode=mode, where=where)
@@ -114,6 +120,7 @@ class SearchPipeline(Closing):
             rerank_scale=None if reranker is None else reranker.scale,
             top_k=top_k,
             min_score=min_score,
+            blend=blend,
         )
         end = self._clock()
         num_reranked = 0 if scores is None else len(scores)
@@ -130,6 +137,7 @@ class SearchPipeline(Closing):
             num_truncated=0 if scores is None else scores.num_truncated,
             partial=reranker is not None and num_reranked < len(best),
             model=None if reranker is None else reranker.name,
+            blend=0.0 if reranker is None else blend,
         )
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from pairscore.engine.preparing import guess_tokens
 from pairscore.errors import ScaleError
 from pairscore.models.card import Card
+from pairscore.retrieval.blending import blended
 from pairscore.retrieval.fusion import Fused
 from pairscore.retrieval.results import HitScale, SearchHit
 from pairscore.road.ranking import check_one_number, least
@@ -170,8 +171,9 @@ def arranged(  # noqa: PLR0913 - what both stages know
     rerank_scale: HitScale | None = None,
     top_k: int | None = None,
     min_score: float | Threshold | None = None,
+    blend: float = 0.0,
 ) -> tuple[SearchHit, ...]:
-    """The hits of a search: what was reranked by its new score, behind it the rest in the first stage's order.
+    """The hits of a search: what was reranked in its new order, behind it the rest in the first stage's.
 
     Args:
         candidates: the first stage's order.
@@ -181,13 +183,13 @@ def arranged(  # noqa: PLR0913 - what both stages know
         top_k: how many to give; None gives all.
         min_score: the lowest score, on the cross-encoder's scale where there is one, else on the first stage's. What the
             cross-encoder had no time for is then left out, because nobody knows its score.
+        blend: how much the first stage's scores count in the order of what was reranked, as `blended` says.
 
     Raises:
         ScaleError: `min_score` is on another scale.
     """
     num_reranked = 0 if scores is None else len(scores)
-    # Stable: equal scores keep the first stage's order.
-    order = [] if scores is None else np.argsort(-scores.scores, kind="stable").tolist()
+    order = [] if scores is None else _order(candidates[:num_reranked], scores, blend=blend)
     hits = [
         _hit(candidates[place], place, retrieval_scale, scores)
         for place in (*order, *range(num_reranked, len(candidates)))
@@ -198,6 +200,16 @@ def arranged(  # noqa: PLR0913 - what both stages know
             hit for hit in hits if hit.score >= lowest and (hit.reranked or rerank_scale is None)
         ]
     return tuple(hits[:top_k])
+
+
+def _order(candidates: Sequence[Fused], scores: Scores, *, blend: float) -> list[int]:
+    keys = scores.scores.astype(np.float64)
+    if blend:
+        first = [candidate.score for candidate in candidates]
+        keys = blended(first, scores.logits, blend=blend)
+    # Stable: equal scores keep the first stage's order.
+    order: list[int] = np.argsort(-keys, kind="stable").tolist()
+    return order
 
 
 def _lowest(min_score: float | Threshold, scale: HitScale) -> float:

@@ -108,7 +108,8 @@ class SearchResult:
     """The answer to one search.
 
     Attributes:
-        hits: best first: what the cross-encoder read in its order, then the rest in the first stage's.
+        hits: best first: what the cross-encoder read in its order, or in a blend of both, then the rest in the first
+            stage's.
         timings: where the time went.
         mode: how candidates were found.
         num_candidates: documents that the first stage found.
@@ -116,6 +117,7 @@ class SearchResult:
         num_truncated: those of which it read a part only.
         partial: whether time ran out before it had read all that it was to read.
         model: the cross-encoder's name; None if there was none.
+        blend: how much the first stage's scores counted in the order of what the cross-encoder read.
     """
 
     hits: tuple[SearchHit, ...]
@@ -126,6 +128,7 @@ class SearchResult:
     num_truncated: int = 0
     partial: bool = False
     model: str | None = None
+    blend: float = 0.0
 
     def __len__(self) -> int:
         return len(self.hits)

@@ -148,6 +148,7 @@ def _ask(
         soft_s=_least(given_s, hard_s),
         is_timed=given_s is not None,
         hard_s=hard_s,
+        blend=body.blend or 0.0,
     )
 
 

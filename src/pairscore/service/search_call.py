@@ -49,6 +49,7 @@ class SearchAsk:
         soft_s: seconds after which no more is reranked; None for no limit.
         is_timed: whether the request itself set that time.
         hard_s: seconds after which nobody waits any more, likewise.
+        blend: how much the first stage counts in the order of what is reranked.
     """
 
     query: str
@@ -59,6 +60,7 @@ class SearchAsk:
     soft_s: float | None
     is_timed: bool
     hard_s: float | None
+    blend: float
 
 
 class SearchCall:
@@ -167,7 +169,13 @@ class SearchCall:
             joined_scores([answer.scores for answer in self._answers]) if self._answers else None
         )
         num_reranked = 0 if scores is None else len(scores)
-        hits = arranged(found.candidates, scores, retrieval_scale=found.scale, top_k=ask.top_k)
+        hits = arranged(
+            found.candidates,
+            scores,
+            retrieval_scale=found.scale,
+            top_k=ask.top_k,
+            blend=ask.blend,
+        )
         end = time.perf_counter()
         return SearchResult(
             hits=hits,
@@ -182,6 +190,7 @@ class SearchCall:
             num_truncated=0 if scores is None else scores.num_truncated,
             partial=self._member is not None and num_reranked < num_wanted,
             model=None if self._member is None else self._member.name,
+            blend=0.0 if self._member is None else ask.blend,
         )
 
     def _together(self) -> Answer | None:

@@ -77,6 +77,13 @@ class SearchRequest(Body):
         default=True,
         description="false leaves the candidates in the order in which they were found.",
     )
+    blend: FiniteFloat | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        description="How much the first stage's scores count in the order of what is reranked; null: 0, not at all. A "
+        "document's score stays the cross-encoder's.",
+    )
 
     def all_texts(self) -> Iterator[tuple[str, str]]:
         """The query, and what documents are held against."""
@@ -147,6 +154,9 @@ class SearchResponse(BaseModel):
     partial: bool = Field(
         description="Whether time, or room in the queue, ran out before it had read all."
     )
+    blend: FiniteFloat = Field(
+        description="How much the first stage's scores counted in the order of what was reranked."
+    )
     results: list[SearchHitBody]
     timings: TimingsBody
     usage: Usage
@@ -189,6 +199,7 @@ def response_of(
         num_reranked=result.num_reranked,
         num_truncated=result.num_truncated,
         partial=result.partial,
+        blend=result.blend,
         results=[_hit(hit, whole=return_documents) for hit in result.hits],
         timings=TimingsBody(
             **{name: round(getattr(timings, name), _PLACES) for name in TimingsBody.model_fields}

@@ -17,12 +17,13 @@ ROOT = Path(pairscore.__file__).parent
 ROWS = [
     {"cli", "__main__"},
     {"service"},
+    {"training"},
     {"convert", "evaluation"},
     {"diagnosis", "retrieval"},
     {"cross_encoder", "bi_encoder", "arguments", "engine"},
     {"road", "cache"},
     {"models"},
-    {"values", "config", "closing"},
+    {"values", "config", "closing", "files"},
     {"errors"},
 ]
 # Which module may import a heavy or delicate library; everybody else may not.
@@ -40,7 +41,7 @@ HOMES = {
     "redis": {"cache"},
     "typer": {"cli"},
     "click": {"cli"},
-    "pyarrow": {"cli", "retrieval"},
+    "pyarrow": {"cli", "files", "retrieval"},
     "lancedb": {"retrieval"},
     "lance": set(),
     "pymilvus": {"retrieval"},
@@ -53,13 +54,15 @@ HOMES = {
     "openvino": {"road"},
     "sklearn": {"evaluation"},
     "scipy": {"evaluation", "convert"},
-    "matplotlib": {"evaluation"},
+    "matplotlib": {"evaluation", "training"},
     "tokenizers": {"road"},
     "huggingface_hub": {"models"},
-    "torch": {"road", "convert"},
-    "transformers": {"road", "convert"},
-    "safetensors": {"road", "convert", "models"},
-    "sentence_transformers": set(),
+    "torch": {"road", "convert", "training"},
+    "transformers": {"road", "convert", "training"},
+    "safetensors": {"road", "convert", "models", "training"},
+    "sentence_transformers": {"training"},
+    "datasets": {"training"},
+    "accelerate": {"training"},
 }
 # The only broad excepts, each with its reason.
 BROAD = {

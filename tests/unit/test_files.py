@@ -13,9 +13,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pairscore.cli.files import FileFormat, format_of, open_reader, open_writer, places
-from pairscore.cli.files.base import Broken, Row
-from pairscore.cli.files.columns import PairColumns, find_pair_columns
 from pairscore.errors import (
     DataFileError,
     InputFileError,
@@ -23,6 +20,9 @@ from pairscore.errors import (
     OutputFileError,
     SettingError,
 )
+from pairscore.files import FileFormat, format_of, open_reader, open_writer, places
+from pairscore.files.base import Broken, Row
+from pairscore.files.columns import PairColumns, find_pair_columns
 
 FORMATS = list(FileFormat)
 ADDED = {"score": float, "truncated": bool}
@@ -245,7 +245,7 @@ def test_parquet_row_groups_are_full_and_the_rest_is_not_lost(
     """Rows are gathered to groups; those that wait at the end are written too."""
     from pyarrow import parquet
 
-    monkeypatch.setattr("pairscore.cli.files.parquet._GROUP_ROWS", 4)
+    monkeypatch.setattr("pairscore.files.parquet._GROUP_ROWS", 4)
     path = tmp_path / "out.parquet"
     row = {"a": "x", "score": 1.0, "truncated": False}
 

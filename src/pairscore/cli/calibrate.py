@@ -16,10 +16,10 @@ import typer
 from pairscore import __version__
 from pairscore.cli import options, output
 from pairscore.cli.calibration_report import Told, report
-from pairscore.cli.files import FileFormat, format_of, places
 from pairscore.cli.labelled import LabelColumns, LabelledPairs, read_labelled
 from pairscore.cli.records import with_records
 from pairscore.errors import MissingExtraError, OutputFileError, SettingError
+from pairscore.files import FileFormat, format_of, places
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -13,10 +13,10 @@ import typer
 from pairscore.cli import options, output
 from pairscore.cli.compare_page import report
 from pairscore.cli.evaluate_options import CollectionOptions, PairFileOptions
-from pairscore.cli.files import places
 from pairscore.cli.labelled import read_graded
 from pairscore.cli.records import with_records
 from pairscore.errors import OutputFileError, SettingError
+from pairscore.files import places
 
 if TYPE_CHECKING:
     from pairscore.evaluation.compare_parts import CompareOptions, Models, Progress

@@ -9,9 +9,9 @@ from typing import Any
 
 from pairscore.cli import corpus_values
 from pairscore.cli.corpus_values import DocumentColumns, NamedColumns
-from pairscore.cli.files import FileFormat, format_of, known_format, open_reader, places
-from pairscore.cli.files.base import Broken, Reader, Record, Row
 from pairscore.errors import DataFileError, InputFileError
+from pairscore.files import FileFormat, format_of, known_format, open_reader, places
+from pairscore.files.base import Broken, Reader, Record, Row
 from pairscore.retrieval.base import Document
 from pairscore.retrieval.index_build import Place, Sourced
 

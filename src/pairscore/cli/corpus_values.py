@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pairscore.cli.files.columns import require_column
 from pairscore.errors import DataFileError
+from pairscore.files.columns import require_column
 from pairscore.retrieval.base import Scalar
 
 __all__ = ["DocumentColumns", "NamedColumns", "find_columns", "id_of", "metadata_of", "text_of"]

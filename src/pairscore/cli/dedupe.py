@@ -21,11 +21,11 @@ from pairscore.cli.dedupe_report import (
     print_notes,
     watching,
 )
-from pairscore.cli.files import FileFormat, format_of, known_format, places
 from pairscore.cli.interrupt import Stopped, Stopping
 from pairscore.cli.labelled import LabelColumns, LabelledPairs, read_labelled
 from pairscore.cli.records import with_records
 from pairscore.errors import SettingError
+from pairscore.files import FileFormat, format_of, known_format, places
 
 if TYPE_CHECKING:
     from pairscore.bi_encoder import BiEncoder

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from pairscore.cli import files, output
-from pairscore.cli.files import FileFormat, places
-from pairscore.cli.files.base import Broken, Reader, Record, Row
-from pairscore.cli.files.columns import require_column
 from pairscore.errors import DataFileError, EmptyInputError, InputError, SettingError
+from pairscore.files import FileFormat, places
+from pairscore.files.base import Broken, Reader, Record, Row
+from pairscore.files.columns import require_column
 
 __all__ = ["TextJob", "Texts", "read_texts", "write_rows"]
 

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from pairscore.cli import options
-from pairscore.cli.files import FileFormat
 from pairscore.errors import SettingError
+from pairscore.files import FileFormat
 
 __all__ = ["FileOptions", "RuleOptions", "check_options"]
 

@@ -19,10 +19,10 @@ from pairscore.cli.evaluate_options import (
     RunOptions,
 )
 from pairscore.cli.evaluate_report import report_pairs, report_runs
-from pairscore.cli.files import places
 from pairscore.cli.labelled import read_graded
 from pairscore.cli.records import with_records
 from pairscore.errors import SettingError
+from pairscore.files import places
 
 if TYPE_CHECKING:
     from pairscore.config import Chunking

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairscore.cli.files import FileFormat, format_of, places
 from pairscore.cli.labelled import LabelColumns
 from pairscore.errors import InputFileError, SettingError
+from pairscore.files import FileFormat, format_of, places
 
 if TYPE_CHECKING:
     from pairscore.evaluation.beir import CollectionFiles

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from pairscore.cli import options, output
-from pairscore.cli.files import FileFormat
 from pairscore.cli.index_options import ColumnOptions, EncoderOptions, OnDuplicateChoice
 from pairscore.cli.records import with_records
 from pairscore.errors import SettingError
+from pairscore.files import FileFormat
 
 if TYPE_CHECKING:
     from pairscore.retrieval.index_info import IndexInfo

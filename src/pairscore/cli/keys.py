@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pairscore.cli import options, output
-from pairscore.cli.files import places
 from pairscore.errors import InputFileError, OutputFileError
+from pairscore.files import places
 
 if TYPE_CHECKING:
     from pairscore.service.key_files import ApiKey

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pairscore.cli import files, output
-from pairscore.cli.files import FileFormat, places
-from pairscore.cli.files.base import Broken, Record, Row
-from pairscore.cli.files.columns import PairColumns, find_pair_columns, require_column
 from pairscore.errors import DataFileError, EmptyInputError, InputError
+from pairscore.files import FileFormat, places
+from pairscore.files.base import Broken, Record, Row
+from pairscore.files.columns import PairColumns, find_pair_columns, require_column
 
 if TYPE_CHECKING:
     from pairscore.evaluation.datasets import ScoredPairs

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pairscore.cli.files import format_of, open_reader
-from pairscore.cli.files.base import Broken, Reader
-from pairscore.cli.files.columns import PairColumns, find_pair_columns
 from pairscore.errors import DataFileError, EmptyInputError
+from pairscore.files import format_of, open_reader
+from pairscore.files.base import Broken, Reader
+from pairscore.files.columns import PairColumns, find_pair_columns
 
 __all__ = ["NamedColumns", "read_pairs"]
 

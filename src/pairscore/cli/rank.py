@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pairscore.cli import options, output
-from pairscore.cli.files import FileFormat, known_format, open_reader, places
-from pairscore.cli.files.base import Broken
-from pairscore.cli.files.columns import require_column
 from pairscore.cli.records import with_records
 from pairscore.errors import DataFileError, EmptyInputError, SettingError
+from pairscore.files import FileFormat, known_format, open_reader, places
+from pairscore.files.base import Broken
+from pairscore.files.columns import require_column
 
 if TYPE_CHECKING:
     from pairscore.values import Hit, Scores

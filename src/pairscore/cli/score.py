@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pairscore.cli import options, output
-from pairscore.cli.files import FileFormat, format_of, known_format, places
 from pairscore.cli.records import with_records
 from pairscore.cli.stream import FileJob, Outcome, kept, score_file
 from pairscore.errors import SettingError
+from pairscore.files import FileFormat, format_of, known_format, places
 
 if TYPE_CHECKING:
     from pairscore.config import Chunking

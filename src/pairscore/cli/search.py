@@ -228,7 +228,7 @@ def _check_run(run: Path | None, *, queries: Path | None, overwrite: bool) -> No
         return
     if queries is None:
         raise SettingError("--run is given without --queries; a run is of many queries")
-    from pairscore.cli.files import places
+    from pairscore.files import places
 
     places.check_target(str(run), source=str(queries), overwrite=overwrite)
 

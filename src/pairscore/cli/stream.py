@@ -13,9 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pairscore.cli import files, output
-from pairscore.cli.files import FileFormat, places
-from pairscore.cli.files.base import Broken, Reader, Record, Row, Writer
-from pairscore.cli.files.columns import PairColumns, find_pair_columns
 from pairscore.cli.interrupt import Stopped, Stopping
 from pairscore.errors import (
     DataFileError,
@@ -24,6 +21,9 @@ from pairscore.errors import (
     PairscoreError,
     SettingError,
 )
+from pairscore.files import FileFormat, places
+from pairscore.files.base import Broken, Reader, Record, Row, Writer
+from pairscore.files.columns import PairColumns, find_pair_columns
 
 if TYPE_CHECKING:
     from pairscore.config import Chunking

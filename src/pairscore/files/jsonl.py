@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from pairscore.cli.files import places
-from pairscore.cli.files.base import Broken, Record, Row
+from pairscore.files import places
+from pairscore.files.base import Broken, Record, Row
 
 __all__ = ["JsonLinesReader", "JsonLinesWriter"]
 

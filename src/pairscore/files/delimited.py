@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from pairscore.cli.files import places
-from pairscore.cli.files.base import Broken, Record, Row
 from pairscore.errors import DataFileError
+from pairscore.files import places
+from pairscore.files.base import Broken, Record, Row
 
 __all__ = ["DelimitedReader", "DelimitedWriter"]
 

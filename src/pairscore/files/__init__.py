@@ -7,12 +7,12 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
 
-from pairscore.cli.files import places
-from pairscore.cli.files.base import Reader, Writer
-from pairscore.cli.files.delimited import DelimitedReader, DelimitedWriter
-from pairscore.cli.files.jsonl import JsonLinesReader, JsonLinesWriter
-from pairscore.cli.files.parquet import ParquetReader, ParquetWriter, require_pyarrow
 from pairscore.errors import SettingError
+from pairscore.files import places
+from pairscore.files.base import Reader, Writer
+from pairscore.files.delimited import DelimitedReader, DelimitedWriter
+from pairscore.files.jsonl import JsonLinesReader, JsonLinesWriter
+from pairscore.files.parquet import ParquetReader, ParquetWriter, require_pyarrow
 
 __all__ = ["FileFormat", "format_of", "known_format", "open_reader", "open_writer"]
 

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from pairscore.cli.files import places
-from pairscore.cli.files.base import Record, Row
 from pairscore.errors import DataFileError, MissingExtraError
+from pairscore.files import places
+from pairscore.files.base import Record, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa

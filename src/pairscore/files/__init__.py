@@ -82,7 +82,7 @@ def open_reader(path: str, kind: FileFormat) -> Reader:
         raise
 
 
-def open_writer(
+def open_writer(  # noqa: PLR0913 - what a file is opened with
     path: str,
     kind: FileFormat,
     *,

@@ -29,6 +29,7 @@ The tree::
     │   ├── NonFiniteScoreError       it put out NaN or infinity
     │   ├── OutOfMemoryError          there was no room even for one pair
     │   └── WorkerError               the thread that ran it died or hung, and was replaced
+    ├── TrainingError                 training cannot go on: a loss or a weight is no number any more
     ├── OverloadError                 more waits already than the queue may hold
     ├── DeadlineError                 it could not be scored in the time that was given
     ├── MissingExtraError             an optional dependency is not installed
@@ -76,6 +77,7 @@ __all__ = [
     "SettingError",
     "TextError",
     "TooLongError",
+    "TrainingError",
     "WorkerError",
 ]
 
@@ -229,6 +231,10 @@ class OutOfMemoryError(BackendError, MemoryError):
 
 class WorkerError(BackendError):
     """The thread that ran the model died, or ran for too long; another one took its place."""
+
+
+class TrainingError(PairscoreError, RuntimeError):
+    """Training cannot go on: a loss or a weight is no number any more, or a checkpoint cannot be read."""
 
 
 class OverloadError(PairscoreError):

@@ -35,6 +35,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         {"max_pairs": 5001, "max_chars": 5, "max_body_bytes": 5000},
         ("max_pairs is 5,001 and max_body_bytes is 5,000", option("max_pairs")),
     ),
+    ({"shadow_model": "next"}, ("declare a second model", option("shadow_model"))),
     (
         {"budget": 600, "max_queue_tokens": 599},
         ("budget is 600 and max_queue_tokens is 599", option("budget")),
@@ -56,6 +57,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 WARNINGS: list[tuple[dict[str, Any], str]] = [
     ({"run_timeout_s": 30, "timeout_s": 29}, "run_timeout_s is 30.0 and timeout_s is 29.0"),
     ({"run_timeout_s": 40}, "run_timeout_s is 40.0 and canary_max_age_s is 30.0"),
+    ({"shadow_share": 0.5}, "shadow_share is '0.5', to no effect without shadow_model"),
     ({"num_workers": 3}, "num_workers is 3 and there are 2 cores"),
     ({"budget": 300, "max_queue_tokens": 500}, "2 workers take 600 tokens"),
     ({"max_length": 513}, "max_length is 513 and ms-marco-minilm-l12 reads 512"),
@@ -308,6 +310,7 @@ _OWN = {
     "redis_url": st.sampled_from(["redis://h:1/2", "unix:///run/redis.sock"]),
     "otlp_endpoint": st.sampled_from(["http://h:4318", "https://h/v1?a=b"]),
     "log_level": st.sampled_from(["debug", "ERROR"]),
+    "shadow_share": st.floats(min_value=0, max_value=1),
 }
 
 

@@ -16,7 +16,12 @@ from pairscore.service.fields import Setting, flag, option, variable
 from pairscore.service.settings import SETTINGS, ServiceSettings
 
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
-OWN = {"redis_url": "redis://h", "otlp_endpoint": "http://h", "api_keys": f"a={SECRET}"}
+OWN = {
+    "redis_url": "redis://h",
+    "otlp_endpoint": "http://h",
+    "api_keys": f"a={SECRET}",
+    "shadow_share": "0.5",
+}
 EACH = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pairscore.cli import files, output
+from pairscore import files
+from pairscore.cli import output
 from pairscore.errors import DataFileError, EmptyInputError, InputError, SettingError
 from pairscore.files import FileFormat, places
 from pairscore.files.base import Broken, Reader, Record, Row

@@ -70,6 +70,7 @@ EXIT_CODES: dict[type[errors.PairscoreError], int] = {
     errors.NonFiniteScoreError: INTERNAL,
     errors.OutOfMemoryError: NO_MEMORY,
     errors.WorkerError: INTERNAL,
+    errors.TrainingError: INTERNAL,
     errors.OverloadError: _TRY_AGAIN,
     errors.DeadlineError: _TRY_AGAIN,
     errors.MissingExtraError: _NOT_USABLE,

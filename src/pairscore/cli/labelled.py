@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pairscore.cli import files, output
+from pairscore import files
+from pairscore.cli import output
 from pairscore.errors import DataFileError, EmptyInputError, InputError
 from pairscore.files import FileFormat, places
 from pairscore.files.base import Broken, Record, Row

@@ -21,17 +21,20 @@ from pairscore.cli import (
     compare,
     convert,
     dedupe,
+    distil,
     doctor,
     evaluate,
     exits,
     index,
     keys,
     models,
+    negatives,
     output,
     rank,
     score,
     search,
     serve,
+    train,
 )
 from pairscore.errors import PairscoreError
 
@@ -141,6 +144,9 @@ app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("convert", help=convert.HELP)(convert.convert)
 app.command("dedupe", help=dedupe.HELP)(dedupe.dedupe)
+app.command("train", help=train.HELP)(train.train)
+app.command("negatives", help=negatives.HELP)(negatives.negatives)
+app.command("distil", help=distil.HELP)(distil.distil)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)
 app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")

@@ -12,7 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pairscore.cli import files, output
+from pairscore import files
+from pairscore.cli import output
 from pairscore.cli.interrupt import Stopped, Stopping
 from pairscore.errors import (
     DataFileError,

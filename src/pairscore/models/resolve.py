@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
 from pairscore.errors import ModelCorruptError, ModelUnsupportedError
 from pairscore.models import hub
@@ -30,6 +31,7 @@ from pairscore.models.refusals import no_weights, refuse_code, refuse_file
 
 __all__ = [
     "MANIFEST",
+    "RUN_FILE",
     "ModelFiles",
     "WeightsKind",
     "check_name",
@@ -38,6 +40,10 @@ __all__ = [
     "is_bundled",
     "resolve",
 ]
+
+RUN_FILE: Final = "run.json"
+"""What a folder holds that a run of training made."""
+_RUN_MODELS: Final = ("model", "best")  # converted for serving, and the float32 weights of that
 
 
 def resolve(
@@ -50,8 +56,9 @@ def resolve(
     """Find a model's files, and compare them with their sha256s where those are known.
 
     Args:
-        name_or_path: a catalogue name, a folder, a hub id or ``hub-id@revision``; behind it may stand which
-            weights of the model, as in ``hub-id:onnx/model_O4.onnx``; None is the default.
+        name_or_path: a catalogue name, a folder (a run of training stands for its model), a hub id or
+            ``hub-id@revision``; behind it may stand which weights of the model, as in
+            ``hub-id:onnx/model_O4.onnx``; None is the default.
         revision: branch, tag or commit on the hub; the hub cache's answer is kept until it is pulled again.
         local_files_only: never touch the network.
         kind: of weights: what the backend that will run them reads; None takes what there is, ONNX first.
@@ -128,6 +135,8 @@ def _in_folder(
     asked: Asked, folder: Path, *, source: Source, kind: WeightsKind | None
 ) -> ModelFiles:
     bundled = source == "bundled"
+    own_name = asked.entry.name if bundled and asked.entry else folder.resolve().name
+    folder = _model_of_run(folder, asked, kind)
     manifest = read_manifest(folder / MANIFEST)
     if manifest is None and bundled:
         raise ModelCorruptError(
@@ -135,7 +144,6 @@ def _in_folder(
         )
     manifest = manifest or Manifest()
     names = names_in(folder)
-    own_name = asked.entry.name if bundled and asked.entry else folder.resolve().name
     weights = _weights(asked, names, kind)
     parts = () if weights is None else parts_of(weights, names, folder=folder)
     # First, because a half-copied folder should hear what is missing, not that it has no weights.
@@ -153,6 +161,20 @@ def _in_folder(
         known_sha256=_known(manifest, parts),
         requested_revision=manifest.requested_revision,
     )
+
+
+def _model_of_run(folder: Path, asked: Asked, kind: WeightsKind | None) -> Path:
+    """The folder in which a run of training keeps the model that is meant; any other folder is its own."""
+    if not (folder / RUN_FILE).is_file():
+        return folder
+    parts = [folder / part for part in _RUN_MODELS if (folder / part / "config.json").is_file()]
+    if not parts:
+        raise ModelUnsupportedError(
+            f"{folder} is a run of training that has no model yet; go on with it: "
+            f"pairscore train {folder} --resume"
+        )
+    fitting = (part for part in parts if _weights(asked, names_in(part), kind) is not None)
+    return next(fitting, parts[0])
 
 
 def _weights(asked: Asked, names: frozenset[str], kind: WeightsKind | None) -> str | None:

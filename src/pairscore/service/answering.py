@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request, Response
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
 from pairscore.engine.core import outcome_of
@@ -30,6 +31,7 @@ from pairscore.service.parts import Parts
 from pairscore.service.refusals import Refusal
 from pairscore.service.schemas import Body
 from pairscore.service.settings import ServiceSettings, option
+from pairscore.service.shadow_scoring import Seen
 from pairscore.service.telemetry import server_timing
 from pairscore.service.waiting import deadline_of, until_gone
 from pairscore.values import Windows
@@ -93,7 +95,28 @@ async def answered(
     )
     content = await written(len(ask.pairs), partial(operation.write, body, found))
     headers = {**_headers(found), **operation.headers(found)}
-    return Response(content, headers=headers, media_type="application/json")
+    after = for_shadow(request, parts, found)
+    return Response(content, headers=headers, media_type="application/json", background=after)
+
+
+def for_shadow(
+    request: Request, parts: Parts, found: Found, *, part: str = ""
+) -> BackgroundTask | None:
+    """What is done when the answer has left: a share of the requests goes to the shadow; None for all others."""
+    shadow, ask = parts.runtime.shadow, found.ask
+    if shadow is None or not shadow.wants(found.request_id + part, model=found.model):
+        return None
+    seen = Seen(
+        request_id=found.request_id,
+        route=request.scope["route"].path,
+        pairs=ask.pairs,
+        answer=found.answer,
+        facts=parts.runtime.fleet.default.facts,
+        is_ranking=bool(ask.documents),
+        truncation=ask.truncation,
+        chunking=chunking_of(ask.windows, parts.settings),
+    )
+    return BackgroundTask(shadow.offer, seen)
 
 
 async def scored(request: Request, parts: Parts, ask: Ask, *, takes_labels: bool = False) -> Answer:

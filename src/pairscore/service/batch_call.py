@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Send
 
@@ -281,6 +282,7 @@ class Call:
     async def _one(self, job: Job) -> None:
         request_id: str = self._request.state.request_id
         answer: Answer | None = None
+        after: BackgroundTask | None = None
         try:
             answer = await self._in_time(job)
             answering.charge(self._request, self._parts, answer)
@@ -289,6 +291,7 @@ class Call:
             )
             write = partial(batch.answer_line, job, found)
             line = await answering.written(len(job.ask.pairs), write)
+            after = answering.for_shadow(self._request, self._parts, found, part=f":{job.index}")
         # This query's door: whatever is wrong with it, the others are answered.
         except Exception as error:  # noqa: BLE001
             problems.log_failure(error, request_id=request_id)
@@ -297,6 +300,8 @@ class Call:
         else:
             ended = _Ended(job=job, line=line, answer=answer)
         self._ended.put_nowait(ended)
+        if after is not None:
+            await after()
 
     async def _in_time(self, job: Job) -> Answer:
         limit_s = _least(self._deadline_s, job.ask.deadline_ms)

@@ -27,6 +27,7 @@ from pairscore.service.fields import Setting, option, variable
 from pairscore.service.fleet_specs import specs_of
 from pairscore.service.keys import KeyRing
 from pairscore.service.settings import SETTINGS, ServiceSettings, unknown_variables
+from pairscore.service.shadow import plan_of
 
 __all__ = ["as_toml", "check"]
 
@@ -36,6 +37,9 @@ _NEEDS: Final = {
     "cache_dir": "autotune",
     "cache_ttl_s": "cache_bytes",
     "service_name": "otlp_endpoint",
+    "shadow_share": "shadow_model",
+    "shadow_file": "shadow_model",
+    "shadow_file_bytes": "shadow_file",
 }
 _OTEL: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
@@ -59,7 +63,9 @@ def check(settings: ServiceSettings) -> tuple[str, ...]:
     ]
     if contradictions:
         raise SettingError("\n".join(contradictions))
-    for spec in specs_of(settings):
+    specs = specs_of(settings)
+    plan_of(settings, specs)
+    for spec in specs:
         if spec.place is not None:
             check_name(spec.place)
     _check_extras(settings)

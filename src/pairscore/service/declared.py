@@ -98,6 +98,32 @@ class Declared(BaseSettings):
         metavar="BYTES",
         otherwise="no limit",
     )
+    shadow_model: str | None = declare(
+        Panel.MODEL,
+        "Another declared model that scores a share of the default's requests after they were answered, to compare both.",
+        metavar="NAME",
+        otherwise="none",
+    )
+    shadow_share: float = declare(
+        Panel.MODEL,
+        "The share of the requests that the shadow scores too, 0 to 1.",
+        metavar="SHARE",
+        default=0.05,
+        ge=0,
+        le=1,
+    )
+    shadow_file: Path | None = declare(
+        Panel.MODEL,
+        "Where a line of JSON is appended for each compared request; numbers only, no texts.",
+        metavar="FILE",
+        otherwise="metrics only",
+    )
+    shadow_file_bytes: PositiveInt = declare(
+        Panel.MODEL,
+        "Bytes to which that file may grow; then it is renamed to FILE.1, and begun anew.",
+        metavar="BYTES",
+        default=64 * MIB,
+    )
     index: str | None = declare(
         Panel.SEARCH,
         "The index that /v1/search searches in: a folder that `pairscore index build` made, milvus:FILE.db, or "

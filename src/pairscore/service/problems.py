@@ -49,6 +49,7 @@ from pairscore.errors import (
     SettingError,
     TextError,
     TooLongError,
+    TrainingError,
     WorkerError,
 )
 from pairscore.service.dialects import faults
@@ -109,6 +110,7 @@ STATUS: Final[dict[type[PairscoreError], int]] = {
     NonFiniteScoreError: _SERVER_ERROR,
     OutOfMemoryError: _UNAVAILABLE,
     WorkerError: _UNAVAILABLE,
+    TrainingError: _SERVER_ERROR,
     OverloadError: _TOO_MANY,
     DeadlineError: _TOO_LATE,
     MissingExtraError: _SERVER_ERROR,

@@ -29,6 +29,8 @@ from pairscore.service.fleet_opening import Opener, Opening
 from pairscore.service.fleet_specs import ModelSpec
 from pairscore.service.searcher import Searcher
 from pairscore.service.settings import ServiceSettings
+from pairscore.service.shadow import Shadow, plan_of
+from pairscore.service.shadow_opening import ShadowOpener
 from pairscore.service.telemetry import IDLE, Telemetry
 
 __all__ = ["Readiness", "Runtime", "versions"]
@@ -77,6 +79,8 @@ class Runtime:
         if opening is None and settings.index is not None:
             opening = partial(_open_index, settings, settings.index)
         self.searcher = None if opening is None else Searcher(opening)
+        plan = plan_of(settings, specs)
+        self.shadow = None if plan is None else Shadow(plan, numbers=telemetry.shadow)
         self._settings = settings
         self._specs = specs
         self._telemetry = telemetry
@@ -137,6 +141,8 @@ class Runtime:
             # First, because a wrong index is found out in less time than a model is loaded.
             if self.searcher is not None:
                 await self.searcher.open()
+            if self.shadow is not None:
+                self.shadow.open()
             self._cache = open_cache(
                 max_bytes=self._settings.cache_bytes,
                 ttl_s=self._settings.cache_ttl_s,
@@ -149,6 +155,8 @@ class Runtime:
             await self._let_go()
             raise
         self._fleet = fleet
+        if self.shadow is not None:
+            self.shadow.start(fleet)
         self._telemetry.watch(
             states=self._states,
             num_bytes=lambda: {
@@ -167,6 +175,9 @@ class Runtime:
     async def drain(self) -> None:
         """Refuse what is new and finish what was admitted, within `grace_s`."""
         self._draining = True
+        if self.shadow is not None:
+            # First, so that nobody waits for it to finish.
+            await self.shadow.close()
         if self._fleet is not None:
             await self._fleet.drain()
 
@@ -221,12 +232,18 @@ class Runtime:
         )
         return Fleet(
             self._specs,
-            opener=Opener(opening, cache=self._cache, observer=self._telemetry.of),
+            opener=self._opener(opening),
             telemetry=self._telemetry,
             max_bytes=settings.max_models_bytes,
             timeout_s=settings.timeout_s,
             grace_s=settings.grace_s,
         )
+
+    def _opener(self, opening: Opening) -> Opener:
+        cache, observer = self._cache, self._telemetry.of
+        if self.shadow is None:
+            return Opener(opening, cache=cache, observer=observer)
+        return ShadowOpener(opening, cache=cache, observer=observer, shadow=self.shadow.name)
 
     def _weigh(self, spec: ModelSpec) -> int:
         """Bytes of the weights; 0 where nobody needs to know: looking takes seconds if a file has to be hashed."""
@@ -250,6 +267,8 @@ class Runtime:
     async def _let_go(self) -> None:
         if self.searcher is not None:
             await self.searcher.close()
+        if self.shadow is not None:
+            await self.shadow.close()
         cache, self._cache = self._cache, None
         if cache is not None:
             await cache.close()

@@ -34,6 +34,7 @@ from pairscore.service.fleet_telemetry import (
     ModelNumbers,
     gauges_of,
 )
+from pairscore.service.shadow_telemetry import ShadowNumbers
 
 __all__ = ["IDLE", "SEARCH_STAGES", "Telemetry", "server_timing"]
 
@@ -67,6 +68,7 @@ class Telemetry:
         metrics = Metrics(registry)
         self._http = _Http(metrics)
         self._searches = _Searches(metrics)
+        self.shadow = ShadowNumbers(metrics)
         all_models = ModelMetrics(metrics)
         self._models = {name: all_models.of(name) for name in models}
         self._live = _Live(models)

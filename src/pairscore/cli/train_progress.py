@@ -1,0 +1,169 @@
+"""How `pairscore train` says how far it is: a line that moves on a terminal, a line for each evaluation in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pairscore.cli import output
+from pairscore.cli.interrupt import Stopping
+
+if TYPE_CHECKING:
+    from pairscore.training.run_steps import RunListener
+    from pairscore.training.trainer_events import Event
+
+__all__ = ["listening"]
+
+# Of a loss that wobbles, the last steps count most.
+_KEPT: Final = 0.95
+
+
+class _Line(Protocol):
+    """What is shown while a step of the run goes on."""
+
+    def begin(self, what: str) -> None: ...
+
+    def move(self, done: int, total: int, text: str) -> None: ...
+
+    def tell(self, text: str) -> None: ...
+
+
+class _Plain:
+    """In a pipe: what begins, and what is worth a line."""
+
+    def begin(self, what: str) -> None:
+        output.note(f"{what} ...")
+
+    def move(self, done: int, total: int, text: str) -> None:
+        del done, total, text
+
+    def tell(self, text: str) -> None:
+        output.note(text)
+
+
+class _Bar:
+    """On a terminal: a bar with the numbers of this moment, and lines above it that stay."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._task: Any = None
+
+    def begin(self, what: str) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(what, total=None, text="")
+
+    def move(self, done: int, total: int, text: str) -> None:
+        if self._task is None:
+            self.begin("training")
+        self._progress.update(self._task, completed=done, total=total, text=text)
+
+    def tell(self, text: str) -> None:
+        # Data has names of its own, which are no markup.
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Told:
+    """Puts what a run tells into words."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+        self._loss: float | None = None
+        self._best = ""
+        self._num_steps = 0
+
+    def trained(self, event: Event) -> None:
+        """One thing that happened in training."""
+        # Here, because the room of training is imported only once it is wanted.
+        from pairscore.training import trainer_events as events
+
+        if isinstance(event, events.Began):
+            self._num_steps = event.num_steps
+            self._began(event)
+        elif isinstance(event, events.Stepped):
+            self._stepped(event)
+        elif isinstance(event, events.Evaluating):
+            text = f"step {event.step:,}: scoring the dev part"
+            self._line.move(event.num_pairs, event.num_all, text)
+        elif isinstance(event, events.Evaluated):
+            self._evaluated(event)
+        elif isinstance(event, events.Finished) and event.why == "patience":
+            self._line.tell(f"stopped early after step {event.step:,}: the dev part got no better")
+
+    def _began(self, event: Any) -> None:
+        going_on = f", going on from step {event.step:,}" if event.step else ""
+        self._line.tell(
+            f"{event.num_steps:,} steps on {event.device} in {event.precision}, "
+            f"{event.num_parameters / 1e6:.1f} million parameters{going_on}"
+        )
+
+    def _stepped(self, event: Any) -> None:
+        before = event.loss if self._loss is None else self._loss
+        self._loss = _KEPT * before + (1.0 - _KEPT) * event.loss
+        text = (
+            f"step {event.step:,} of {event.num_steps:,}  epoch {event.epoch:.2f}  loss {self._loss:.4f}"
+            f"  learning rate {event.learning_rate:.1e}{self._best}"
+        )
+        self._line.move(event.step, event.num_steps, text)
+
+    def _evaluated(self, event: Any) -> None:
+        value = event.metrics.get(event.primary)
+        loss = "" if self._loss is None else f"loss {self._loss:.4f}, "
+        shown = "" if value is None else f"{event.primary} {value:.4f}"
+        if event.is_best:
+            self._best = f"  best {shown}"
+        rest = ", the best so far" if event.is_best else f", no better for {event.num_worse}"
+        self._line.tell(f"step {event.step:,} (epoch {event.epoch:.2f}): {loss}{shown}{rest}")
+
+
+@contextmanager
+def listening(*, quiet: bool) -> Iterator[RunListener]:
+    """A listener for a run; a signal ends the run between two writes.
+
+    Args:
+        quiet: say nothing at all.
+    """
+    from pairscore.training.run_steps import RunListener
+
+    with Stopping() as stopping:
+        if quiet:
+            yield RunListener(held=stopping.held)
+            return
+        with _line() as line:
+            yield RunListener(
+                step=line.begin,
+                note=lambda text: line.tell(f"note: {text}"),
+                scored=lambda done, total: line.move(done, total, f"{done:,} of {total:,} pairs"),
+                trained=_Told(line).trained,
+                held=stopping.held,
+            )
+
+
+@contextmanager
+def _line() -> Iterator[_Line]:
+    if not sys.stderr.isatty():
+        yield _Plain()
+        return
+    # Here, because a pipe needs no bar and rich takes a while to import.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        yield _Bar(progress)

@@ -16,7 +16,7 @@ from pairscore.training.data import (
 )
 from pairscore.training.losses import ChosenLoss
 
-__all__ = ["Columns", "columns_of", "to_dataset"]
+__all__ = ["Columns", "columns_of", "lengths_of", "to_dataset"]
 
 Columns: TypeAlias = dict[str, list[Any]]
 """Values by column; texts first, in the order in which the loss reads them, and ``label`` last if there is one."""
@@ -49,12 +49,22 @@ def columns_of(data: TrainingData, chosen: ChosenLoss, *, symmetric: bool = Fals
     }
 
 
+def lengths_of(columns: Columns) -> list[int]:
+    """Characters of each row's texts together, by which rows of like length are found."""
+    texts = [values for name, values in columns.items() if name != "label"]
+    return [sum(map(_num_characters, row)) for row in zip(*texts, strict=True)]
+
+
 def to_dataset(columns: Columns) -> Any:
     """A `datasets.Dataset` of the columns; it lies in memory, and nothing is written to the user's home."""
     # It brings pyarrow and pandas, and an extra.
     from datasets import Dataset
 
     return Dataset.from_dict(columns)
+
+
+def _num_characters(value: str | list[str]) -> int:
+    return len(value) if isinstance(value, str) else sum(map(len, value))
 
 
 def _pair_columns(data: TrainingData, chosen: ChosenLoss, *, symmetric: bool) -> Columns:

@@ -28,6 +28,8 @@ _LEFT_OUT: Final = (
     *("README.md", "manifest.json", "modules.json", "config_sentence_transformers.json"),
     *("sentence_bert_config.json", "sentence_roberta_config.json"),
 )
+# Weights in any number of shards and their index, the config, and what tokenizers are made of.
+_COPIED: Final = (".safetensors", ".json", ".txt", ".model")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +133,9 @@ def _write(
     """Write the folder whole or not at all."""
     shutil.rmtree(place, ignore_errors=True)
     with staging(place) as half:
-        if layers is None:
+        if layers is None and files.weights.suffix == ".safetensors":
+            _copy(files.folder, half)
+        elif layers is None:
             to_float32(files, output=half)
         else:
             make_student(files, layers=layers, output=half)
@@ -142,3 +146,10 @@ def _write(
             if part.is_dir():  # the config of a module that pools
                 shutil.rmtree(part)
         half.rename(place)
+
+
+def _copy(folder: Path, place: Path) -> None:
+    """Config, tokenizer and weights as they are: of whatever architecture, for transformers loads them."""
+    for part in folder.iterdir():
+        if part.suffix in _COPIED and part.is_file():
+            shutil.copyfile(part, place / part.name)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from pairscore.errors import MissingExtraError, OutOfMemoryError
 from pairscore.training.data import TrainingData, scaled
-from pairscore.training.datasets import Columns, columns_of, to_dataset
+from pairscore.training.datasets import Columns, columns_of, lengths_of, to_dataset
 from pairscore.training.evaluators import Evaluator
 from pairscore.training.losses import ChosenLoss, build_loss, choose_loss
 from pairscore.training.recipe import Precision, Recipe
@@ -285,6 +285,7 @@ def _loop(plan: _Plan, keeper: Keeper) -> Loop:
             plan.schedule,
             folder=plan.folder.checkpoints,
             apart=plan.apart,
+            lengths=lengths_of(plan.columns),
             precision=plan.precision,
         ),
         train_dataset=to_dataset(plan.columns),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -37,10 +37,13 @@ _LIBRARIES: Final = ("sentence_transformers", "accelerate", "datasets")
 class Batches(DefaultBatchSampler):  # type: ignore[misc] # the library is not there when types are checked
     """The batches of an epoch, by seed and epoch alone."""
 
-    def __init__(self, dataset: Any, *, apart: Texts | None, **kwargs: Any) -> None:
+    def __init__(
+        self, dataset: Any, *, apart: Texts | None, lengths: Sequence[int], **kwargs: Any
+    ) -> None:
         super().__init__(dataset, **kwargs)
         self._num_rows = len(dataset)
         self._apart = apart
+        self._lengths = lengths
 
     def __len__(self) -> int:
         return math.ceil(self._num_rows / int(self.batch_size))
@@ -52,6 +55,7 @@ class Batches(DefaultBatchSampler):  # type: ignore[misc] # the library is not t
             seed=self.seed,
             epoch=self.epoch,
             apart=self._apart,
+            lengths=self._lengths,
         )
 
 
@@ -114,8 +118,14 @@ class Loop(CrossEncoderTrainer):  # type: ignore[misc] # the library is not ther
         save_model(self._keeper.model, Path(output_dir or self.args.output_dir))
 
 
-def arguments(
-    recipe: Recipe, schedule: Schedule, *, folder: Path, apart: Texts | None, precision: Precision
+def arguments(  # noqa: PLR0913 - what a loop is told
+    recipe: Recipe,
+    schedule: Schedule,
+    *,
+    folder: Path,
+    apart: Texts | None,
+    lengths: Sequence[int],
+    precision: Precision,
 ) -> CrossEncoderTrainingArguments:
     """The library's settings of a run; what is not named here stays as the library has it.
 
@@ -124,6 +134,7 @@ def arguments(
         schedule: of its steps.
         folder: of the checkpoints.
         apart: see `pairscore.training.trainer_order.batches_of`.
+        lengths: the same.
         precision: as `precision_of` gave it.
     """
     on_gpu = device_of() == "cuda"
@@ -140,7 +151,7 @@ def arguments(
         fp16=precision == "fp16",
         use_cpu=not on_gpu,
         dataloader_pin_memory=on_gpu,
-        batch_sampler=partial(Batches, apart=apart),
+        batch_sampler=partial(Batches, apart=apart, lengths=lengths),
         # The keeper does all of it.
         eval_strategy="no",
         save_strategy="no",
@@ -164,19 +175,28 @@ def precision_of(asked: Precision) -> Precision:
     """What ``auto`` means on this machine, or what was asked for.
 
     Raises:
-        SettingError: half precision without a GPU, or bf16 on one that has not got it.
+        SettingError: fp16 without a GPU, or bf16 where the machine has no products in it.
     """
     on_gpu = device_of() == "cuda"
-    has_bf16 = on_gpu and torch.cuda.is_bf16_supported()
     if asked == "auto":
-        return "bf16" if has_bf16 else "float32"
-    if asked != "float32" and not on_gpu:
+        return "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "float32"
+    if asked == "fp16" and not on_gpu:
         raise SettingError(
-            f"precision is {asked!r}, which needs a GPU, and this machine has none; take 'auto' or 'float32'"
+            "precision is 'fp16', which needs a GPU, and this machine has none; take 'auto' or 'float32'"
         )
-    if asked == "bf16" and not has_bf16:
-        raise SettingError("precision is 'bf16', which this GPU has not got; take 'auto' or 'fp16'")
+    if asked == "bf16" and not _has_bf16(on_gpu=on_gpu):
+        other = "'fp16'" if on_gpu else "'float32'"
+        raise SettingError(
+            f"precision is 'bf16', which this machine cannot compute in; take 'auto' or {other}"
+        )
     return asked
+
+
+def _has_bf16(*, on_gpu: bool) -> bool:
+    if on_gpu:
+        return torch.cuda.is_bf16_supported()
+    # Without the instructions it is emulated, and slower than float32.
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public question
 
 
 @contextmanager

@@ -19,10 +19,19 @@ Texts: TypeAlias = Sequence[frozenset[Hashable]]
 
 # How many batches' worth of rows are looked through for one that may stand in this batch.
 _REACH: Final = 20
+# Batches whose rows are sorted by length together: enough that a batch needs little padding, few enough that a batch is
+# still drawn by chance.
+_WINDOW: Final = 20
 
 
 def batches_of(
-    num_rows: int, *, batch_size: int, seed: int, epoch: int, apart: Texts | None = None
+    num_rows: int,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    apart: Texts | None = None,
+    lengths: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """The batches of an epoch: every row once, the last batch may be smaller.
 
@@ -33,8 +42,13 @@ def batches_of(
         epoch: its number, from 0.
         apart: rows that share a text get into different batches where that is possible; where documents of other
             rows serve as wrong ones, a right one would be among them otherwise.
+        lengths: of the rows; with them, rows of like length share a batch, so that less of it is padding. Not read
+            where `apart` is given.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(num_rows).tolist()
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(num_rows).tolist()
+    if apart is None and lengths is not None:
+        return _by_length(order, lengths, batch_size, rng)
     if apart is None:
         return [order[start : start + batch_size] for start in range(0, num_rows, batch_size)]
     waiting = deque(order)
@@ -42,6 +56,21 @@ def batches_of(
     while waiting:
         batches.append(_next_batch(waiting, batch_size, apart))
     return batches
+
+
+def _by_length(
+    order: list[int], lengths: Sequence[int], batch_size: int, rng: np.random.Generator
+) -> list[list[int]]:
+    """Batches of like rows, in an order by chance; the smaller one, if there is one, stays the last."""
+    window = _WINDOW * batch_size
+    alike = [
+        row
+        for start in range(0, len(order), window)
+        for row in sorted(order[start : start + window], key=lengths.__getitem__)
+    ]
+    batches = [alike[start : start + batch_size] for start in range(0, len(alike), batch_size)]
+    num_whole = len(alike) // batch_size
+    return [batches[place] for place in rng.permutation(num_whole)] + batches[num_whole:]
 
 
 def distinct_texts(columns: Sequence[Sequence[Hashable]]) -> Texts:

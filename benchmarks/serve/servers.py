@@ -21,6 +21,7 @@ from typing import Self
 
 import psutil
 
+from pairscore.closing import Closing
 from serve.client import HOST
 from serve.traffic import Request, Wire
 from workers import OFFLINE, WORK, PeerError
@@ -77,7 +78,7 @@ class Usage:
     cpu_s: float
 
 
-class Server:
+class Server(Closing):
     """A running server; use it as a context manager.
 
     Raises:
@@ -168,17 +169,6 @@ class Server:
             if time.perf_counter() > end:
                 raise self.failure(f"did not answer within {_START_S:.0f} s")
             time.sleep(_LOOK_EACH_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Watch:

@@ -75,15 +75,17 @@ def _one_or_many(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return check([value] if isinstance(value, str | dict) else value)
 
 
+# As clients send them.
 _OneText: TypeAlias = str | ContentParts | TextObject
+_OneOrMany: TypeAlias = _OneText | list[_OneText]
 ContentText: TypeAlias = Annotated[str, WrapValidator(_text, json_schema_input_type=_OneText)]
 ContentTexts: TypeAlias = Annotated[
     list[ContentText],
     _FirstFault(),
-    WrapValidator(_one_or_many, json_schema_input_type=_OneText | list[_OneText]),
+    WrapValidator(_one_or_many, json_schema_input_type=_OneOrMany),
 ]
 ContentDocuments: TypeAlias = Annotated[
     list[Given],
     _FirstFault(),
-    WrapValidator(_one_or_many, json_schema_input_type=_OneText | list[_OneText]),
+    WrapValidator(_one_or_many, json_schema_input_type=_OneOrMany),
 ]

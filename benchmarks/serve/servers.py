@@ -47,6 +47,7 @@ class Spec:
         scores_wire: how it is asked for logits.
         health: routes that say it lives; the first that exists is asked during every load.
         folder: where it runs.
+        logs: where what it prints is kept.
         environment: added to this process's own.
         packages: whose versions are told.
         note: how it runs.
@@ -59,6 +60,7 @@ class Spec:
     scores_wire: Wire
     health: tuple[str, ...] = ("/health",)
     folder: Path = WORK
+    logs: Path = WORK
     environment: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     note: str = ""
@@ -66,7 +68,7 @@ class Spec:
     @property
     def log(self) -> Path:
         """Keeps what it prints."""
-        return WORK / f"serve-{self.name.replace(' ', '-').replace(',', '')}.log"
+        return self.logs / f"serve-{self.name.replace(' ', '-').replace(',', '')}.log"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from pairscore.closing import Closing
 from texts import ROOT
 
 __all__ = ["OFFLINE", "WORK", "PeerError", "Worker", "write_pairs"]
@@ -34,7 +34,7 @@ def write_pairs(pairs: Sequence[tuple[str, str]], name: str) -> Path:
     return path
 
 
-class Worker:
+class Worker(Closing):
     """One peer in a process of its own; waits, without computing, until it is asked.
 
     Args:
@@ -95,14 +95,3 @@ class Worker:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

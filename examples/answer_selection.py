@@ -1,17 +1,23 @@
 """One question, many answers: which one answers it, and does any of them?
 
     python examples/answer_selection.py
+    python examples/answer_selection.py --judged DATA/trec_dl19        # measured, on a judged collection of your own
 
 Three things that a score alone does not say. The order is easy: the cross-encoder reads the question with each answer. A
 probability is only worth something once it is calibrated, here on labelled answers to other questions. And where no
 answer is good enough, the honest answer is none: a threshold, chosen on the same labelled answers, says when.
 
-The questions and answers were written for this example and may be used by anybody (CC0).
+With ``--judged`` half of a collection's questions choose the threshold, and the other half say what it is worth: once with
+their answers among the candidates, and once without, where "no answer" is the right one.
+
+The questions and answers in this file were written for it and may be used by anybody (CC0).
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +90,11 @@ LABELLED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 QUESTIONS = ("How do I mend a flat tyre?", "How do I oil a squeaking door?")
 DOCUMENTS = Path(__file__).with_name("documents.txt")
 NUM_SHOWN = 5
+# Of a judged collection: the grade from which on a text is an answer, how many candidates of a question are read, and how
+# often an answer that is given should be right.
+RIGHT_FROM = 2
+NUM_CANDIDATES = 50
+MIN_PRECISION = 0.8
 
 
 @dataclass(frozen=True)
@@ -145,21 +156,103 @@ def answer(
     print(f"  -> {texts[best] if good else 'no answer: none of these is good enough'}")
 
 
-def main() -> None:
-    """Choose a threshold, then answer."""
+@dataclass(frozen=True)
+class Question:
+    """One judged question: the logits of its judged candidates in the order of the first ranking, and which are right."""
+
+    logits: FloatArray
+    right: np.ndarray
+
+    def without_answers(self) -> Question:
+        """What is left where nobody wrote an answer."""
+        return Question(self.logits[~self.right], self.right[~self.right])
+
+
+def read_questions(folder: Path, encoder: CrossEncoder) -> tuple[list[Question], str]:
+    """The questions of a judged collection that have a right and a wrong candidate, scored; and what they are.
+
+    What nobody judged is left out: nobody knows whether it is an answer.
+    """
+    from pairscore.evaluation.datasets import read_beir
+
+    judged = read_beir(folder, depth=NUM_CANDIDATES)
+    name, run = next(iter(judged.runs.items()))
+    found = []
+    for query_id, ranking in run.rankings.items():
+        grades = judged.qrels.get(query_id, {})
+        ids = [
+            i
+            for i in ranking.document_ids[:NUM_CANDIDATES]
+            if i in grades and i in judged.documents
+        ]
+        right = np.array([grades[i] >= RIGHT_FROM for i in ids], dtype=bool)
+        if right.any() and not right.all():
+            query = judged.queries[query_id]
+            scores = encoder.score([(query, judged.documents[i].full_text) for i in ids])
+            found.append(Question(scores.logits, right))
+    return (
+        found,
+        f"{len(found)} questions of {judged.name}, judged candidates among the best {NUM_CANDIDATES} of {name}",
+    )
+
+
+def measure(folder: Path, encoder: CrossEncoder) -> None:
+    """Print how often the chosen answer is right, and how often there is rightly none."""
+    questions, what = read_questions(folder, encoder)
+    choosing, measured = questions[::2], questions[1::2]
+    picked = choose_cut(
+        np.concatenate([one.logits for one in choosing]),
+        np.concatenate([one.right for one in choosing]).tolist(),
+        scale="logit",
+        min_precision=MIN_PRECISION,
+    )
+    least = picked.cut.value
+    print(what)
+    print(
+        f"threshold {least:.2f} (logit), chosen on {len(choosing)} of them; measured on the other {len(measured)}:"
+    )
+    firsts = sum(bool(one.right[0]) for one in measured)
+    bests = sum(bool(one.right[np.argmax(one.logits)]) for one in measured)
+    print(f"  the first ranking's first is right    {firsts:3d}")
+    print(f"  the cross-encoder's best is right     {bests:3d}")
+    answered = [one for one in measured if one.logits.max() >= least]
+    right = sum(bool(one.right[np.argmax(one.logits)]) for one in answered)
+    print(f"  with the threshold: answered          {len(answered):3d}, right {right}")
+    without = [one.without_answers() for one in measured]
+    fooled = sum(bool(one.logits.max() >= least) for one in without)
+    print(
+        f"  their answers taken away: no answer   {len(without) - fooled:3d}, a wrong one {fooled}"
+    )
+
+
+def show(encoder: CrossEncoder) -> None:
+    """Choose a threshold on the labelled answers of this file, then answer from the documents beside it."""
     texts = DOCUMENTS.read_text(encoding="utf-8").splitlines()
-    with CrossEncoder() as encoder:
-        sample = score_sample(encoder)
-        picked = choose_cut(sample.logits, sample.positive, scale="logit", min_precision=1.0)
-        print(
-            f"threshold {picked.cut.value:.2f} (logit): the lowest with no wrong answer above it among "
-            f"{picked.num_pairs} labelled ones; {picked.recall:.0%} of the right ones are above it"
-        )
-        for question in QUESTIONS:
-            answer(question, texts, encoder=encoder, sample=sample, picked=picked)
+    sample = score_sample(encoder)
+    picked = choose_cut(sample.logits, sample.positive, scale="logit", min_precision=1.0)
+    print(
+        f"threshold {picked.cut.value:.2f} (logit): the lowest with no wrong answer above it among "
+        f"{picked.num_pairs} labelled ones; {picked.recall:.0%} of the right ones are above it"
+    )
+    for question in QUESTIONS:
+        answer(question, texts, encoder=encoder, sample=sample, picked=picked)
     if calibrated(sample, sample.logits) is None:
         missing = MissingExtraError(feature="calibration", extra="evaluate")
         print(f"\nnot calibrated: {missing}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Show, or measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--judged", type=Path, help="a judged collection, as `pairscore evaluate` reads it"
+    )
+    folder: Path | None = parser.parse_args(arguments).judged
+    with CrossEncoder() as encoder:
+        if folder is None:
+            show(encoder)
+        else:
+            measure(folder, encoder)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-VERBS = (
-    *("", "score", "rank", "models"),
-    *("keys", "keys new", "keys list", "keys revoke"),
-    "serve",
-)
 ROOMS = ("src", "tools", "benchmarks", "deploy", "examples", "tests", "docs", ".")
 # Shown as one line each.
 _FOLDERS = (
@@ -123,10 +121,26 @@ def main() -> None:
 def cli_page() -> str:
     """Every verb's help, as a terminal of 100 columns without colours shows it."""
     parts = ["# The command line\n\nGenerated from `--help` by `make docs`.\n"]
-    for verb in VERBS:
-        title = f"pairscore {verb}".strip()
-        parts.append(f"## {title}\n\n```text\n{_help(verb)}\n```\n")
+    verbs = list(_verbs())
+    with ThreadPoolExecutor() as pool:
+        for verb, shown in zip(verbs, pool.map(_help, verbs), strict=True):
+            title = f"pairscore {verb}".strip()
+            parts.append(f"## {title}\n\n```text\n{shown}\n```\n")
     return "\n".join(parts)
+
+
+def _verbs() -> Iterator[str]:
+    """Every verb of the command line, each group before what is in it."""
+    from typer.main import get_command
+
+    from pairscore.cli.main import app
+
+    def below(command: Any, words: tuple[str, ...]) -> Iterator[str]:
+        yield " ".join(words)
+        for name, inner in sorted(getattr(command, "commands", {}).items()):
+            yield from below(inner, (*words, name))
+
+    return below(get_command(app), ())
 
 
 def _help(verb: str) -> str:

@@ -21,6 +21,7 @@ from typing import Self
 
 import psutil
 
+from pairscore.closing import Closing
 from serve.client import HOST
 from serve.traffic import Request, Wire
 from workers import OFFLINE, WORK, PeerError
@@ -46,6 +47,7 @@ class Spec:
         scores_wire: how it is asked for logits.
         health: routes that say it lives; the first that exists is asked during every load.
         folder: where it runs.
+        logs: where what it prints is kept.
         environment: added to this process's own.
         packages: whose versions are told.
         note: how it runs.
@@ -58,6 +60,7 @@ class Spec:
     scores_wire: Wire
     health: tuple[str, ...] = ("/health",)
     folder: Path = WORK
+    logs: Path = WORK
     environment: dict[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     note: str = ""
@@ -65,7 +68,7 @@ class Spec:
     @property
     def log(self) -> Path:
         """Keeps what it prints."""
-        return WORK / f"serve-{self.name.replace(' ', '-').replace(',', '')}.log"
+        return self.logs / f"serve-{self.name.replace(' ', '-').replace(',', '')}.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Usage:
     cpu_s: float
 
 
-class Server:
+class Server(Closing):
     """A running server; use it as a context manager.
 
     Raises:
@@ -168,17 +171,6 @@ class Server:
             if time.perf_counter() > end:
                 raise self.failure(f"did not answer within {_START_S:.0f} s")
             time.sleep(_LOOK_EACH_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Watch:

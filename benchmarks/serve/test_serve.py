@@ -348,6 +348,8 @@ def spec_of(code: str, tmp_path: Path) -> Spec:
         scores_wire=Wire("rerank"),
         health=("/livez", "/health"),
         folder=tmp_path,
+        # Two tests at once must not write one file.
+        logs=tmp_path,
     )
 
 

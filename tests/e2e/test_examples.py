@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.judged import flat_folder
+
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
@@ -37,6 +39,24 @@ def test_answer_selection_answers_one_question_and_refuses_the_other() -> None:
     ]
     assert calibrated[0] > 0.8
     assert calibrated[1] < 0.2
+
+
+def test_answer_selection_measures_a_judged_collection(tmp_path: Path) -> None:
+    """One question chooses the threshold, the other is measured: with its answer, and without."""
+    grades = {"q1": {"d1": 2, "d2": 0, "d5": 0}, "q2": {"d3": 2, "d5": 0}}
+    qrels = "".join(
+        f"{query} 0 {document} {grade}\n"
+        for query, entries in grades.items()
+        for document, grade in entries.items()
+    )
+    said = _run(
+        "answer_selection.py", "--judged", str(flat_folder(tmp_path, **{"qrels.tsv": qrels}))
+    )
+
+    assert "2 questions of" in said
+    assert re.search(r"first ranking's first is right +0$", said, re.MULTILINE)
+    assert re.search(r"cross-encoder's best is right +1$", said, re.MULTILINE)
+    assert re.search(r"no answer +1, a wrong one 0$", said, re.MULTILINE)
 
 
 def test_clustering_measures_both_and_puts_like_with_like() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class Corpus:
             return str(reader.file(place.row))
         return f"{reader.name}, {reader.unit} {place.row}"
 
-    def documents(self) -> Iterator[Sourced]:
+    def documents(self) -> Generator[Sourced]:
         """The documents, once.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from pairscore.bi_encoder import BiEncoder
@@ -124,7 +124,9 @@ def _fill(
             written=lambda done: advance(corpus.position(), done.num_documents),
             held=stopping.held,
         )
-        build(index, corpus.documents(), building, counts)
+        # What is not read to its end would keep its file open for as long as the error is looked at.
+        with closing(corpus.documents()) as documents:
+            build(index, documents, building, counts)
     if not counts.num_documents and not index.num_documents:
         raise EmptyInputError("there is no document with a text; give at least one")
 

@@ -32,7 +32,13 @@ class _FirstFault(FailFast):
 class ContentParts(BaseModel):
     """A text in parts, as chats have them; parts that are no text cannot be read here."""
 
-    content: list[dict[str, Any]]
+    content: str | list[str | dict[str, Any]]
+
+
+class TextObject(BaseModel):
+    """A text in an object."""
+
+    text: str
 
 
 def joined(value: Mapping[str, Any]) -> str:
@@ -69,20 +75,17 @@ def _one_or_many(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return check([value] if isinstance(value, str | dict) else value)
 
 
-ContentText: TypeAlias = Annotated[
-    str, WrapValidator(_text, json_schema_input_type=str | ContentParts)
-]
+# As clients send them.
+_OneText: TypeAlias = str | ContentParts | TextObject
+_OneOrMany: TypeAlias = _OneText | list[_OneText]
+ContentText: TypeAlias = Annotated[str, WrapValidator(_text, json_schema_input_type=_OneText)]
 ContentTexts: TypeAlias = Annotated[
     list[ContentText],
     _FirstFault(),
-    WrapValidator(
-        _one_or_many, json_schema_input_type=str | ContentParts | list[str | ContentParts]
-    ),
+    WrapValidator(_one_or_many, json_schema_input_type=_OneOrMany),
 ]
 ContentDocuments: TypeAlias = Annotated[
     list[Given],
     _FirstFault(),
-    WrapValidator(
-        _one_or_many, json_schema_input_type=str | ContentParts | list[str | ContentParts]
-    ),
+    WrapValidator(_one_or_many, json_schema_input_type=_OneOrMany),
 ]

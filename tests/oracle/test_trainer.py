@@ -318,14 +318,35 @@ def test_a_broken_checkpoint_is_named(base: Path, straight: Path, tmp_path: Path
     assert _same(run, straight)
 
 
-def test_half_precision_needs_a_gpu(base: Path, tmp_path: Path) -> None:
+def test_fp16_needs_a_gpu(base: Path, tmp_path: Path) -> None:
     """On the CPU it would be slower and worse, so it is refused there."""
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(SettingError, match="'bf16', which needs a GPU"):
-        train_in(tmp_path / "run", recipe_of(base, precision="bf16"), data_of("pairs", "graded"))
+    with pytest.raises(SettingError, match="'fp16', which needs a GPU"):
+        train_in(tmp_path / "run", recipe_of(base, precision="fp16"), data_of("pairs", "graded"))
+
+
+@pytest.mark.parametrize("supported", [True, False], ids=["a processor with bf16", "one without"])
+def test_bf16_is_taken_where_the_processor_computes_in_it(
+    *, supported: bool, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere it would be emulated, so it is refused; and nobody gets it who did not ask."""
+    import torch
+
+    from pairscore.training import trainer_loop
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setattr(trainer_loop, "_has_bf16", lambda *, on_gpu: supported and not on_gpu)
+    asked, data = recipe_of(base, precision="bf16", max_steps=2), data_of("pairs", "graded")
+    if not supported:
+        with pytest.raises(SettingError, match="cannot compute in"):
+            train_in(tmp_path / "run", asked, data)
+    else:
+        assert train_in(tmp_path / "run", asked, data).precision == "bf16"
+    assert trainer_loop.precision_of("auto") == "float32"
 
 
 def test_it_prints_nothing_and_writes_nowhere_else(

@@ -44,6 +44,8 @@ WHOLE = Recipe(
         document_column="b\tc",
         negative_column="n\x7f",
         label_column="l",
+        label_names=("same", 'not "quite"'),
+        max_label=5.0,
         drop_leaks=True,
     ),
     convert=ConvertRecipe(enabled=False, target="float32", accept=True),

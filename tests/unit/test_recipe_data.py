@@ -109,7 +109,7 @@ def test_leaks_are_reported_or_dropped(write: Write) -> None:
     dropped = read_data(_recipe(**names, drop_leaks=True))
 
     assert told.leaks["dev"].num_pairs == 4
-    assert "4 held-out pairs are also trained on" in told.leak_notes[0]
+    assert "4 held-out pairs are also in the training part" in told.leak_notes[0]
     assert "drop_leaks" in told.leak_notes[-1]
     assert (told.num_dropped, dropped.num_dropped) == (0, 4)
     assert dropped.train.num_queries == 18

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from pairscore.errors import OutputFileError, SettingError, TrainingError
@@ -56,6 +57,25 @@ def test_rows_that_share_a_text_are_kept_apart() -> None:
 
     assert sorted(chain(*batches)) == list(range(40))
     assert all(texts[one].isdisjoint(texts[other]) for one, other in batches)
+
+
+def test_rows_of_like_length_share_a_batch_and_none_is_lost() -> None:
+    """Less of a batch is padding, the order stays one of chance, and the smaller batch stays the last."""
+    lengths = np.random.default_rng(0).integers(1, 500, size=1_003).tolist()
+    plain = batches_of(1_003, batch_size=8, seed=1, epoch=0)
+    alike = batches_of(1_003, batch_size=8, seed=1, epoch=0, lengths=lengths)
+
+    def padding(batches: list[list[int]]) -> float:
+        padded = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
+        return 1.0 - sum(lengths) / padded
+
+    assert sorted(chain(*alike)) == list(range(1_003))
+    assert [len(batch) for batch in alike] == [8] * 125 + [3]
+    assert padding(alike) < padding(plain) / 4
+    assert alike == batches_of(1_003, batch_size=8, seed=1, epoch=0, lengths=lengths)
+    assert alike != batches_of(1_003, batch_size=8, seed=1, epoch=1, lengths=lengths)
+    firsts = [lengths[batch[0]] for batch in alike]
+    assert firsts != sorted(firsts)
 
 
 def test_rows_that_cannot_be_kept_apart_are_read_all_the_same() -> None:

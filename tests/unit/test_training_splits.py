@@ -135,7 +135,7 @@ def test_a_pair_that_is_also_trained_on_is_found_in_either_order_and_spelling() 
     assert (leaks.num_pairs, leaks.num_texts) == (1, 1)
     assert leaks.places == (Leak(kind="pair", place="test, line 2", train_place="train, line 3"),)
     assert leaks.sentences == (
-        "1 held-out pairs are also trained on (test, line 2 is train, line 3)",
+        "1 held-out pairs are also in the training part (test, line 2 is train, line 3)",
         "1 held-out queries are also texts of the training part",
     )
 

@@ -15,7 +15,7 @@ from pairscore.models.card import read_card
 from pairscore.models.facts import read_facts
 from pairscore.models.files import ModelFiles
 from pairscore.models.licences import licence_of
-from pairscore.models.resolve import resolve
+from pairscore.models.resolve import RUN_FILE, resolve
 from pairscore.training.recipe import Recipe
 from pairscore.training.run_folder import RunFolder
 from pairscore.training.students import make_student, num_layers_of, spaced_layers
@@ -62,12 +62,13 @@ class Base:
 
 
 def find_base(recipe: Recipe) -> ModelFiles:
-    """The files of the base model: its safetensors where it has any, else its ONNX file.
+    """The files of the base model: its safetensors where it has any, else its ONNX file; of a run its best weights.
 
     Raises:
         ModelError: it cannot be found, fetched, verified or used.
     """
-    files = resolve(recipe.base)
+    is_run = (Path(recipe.base) / RUN_FILE).is_file()
+    files = resolve(recipe.base, kind="safetensors" if is_run else None)
     weights = files.weights_of("safetensors")
     return files if weights is None else resolve(recipe.base, kind="safetensors")
 

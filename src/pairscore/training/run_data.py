@@ -181,7 +181,9 @@ def _leak_notes(leaks: Mapping[str, Leaks], *, dropped: bool) -> Iterator[str]:
     for part, found in leaks.items():
         for sentence in found.sentences:
             yield f"{part}: {sentence}"
-        if found.num_pairs and not dropped:
+        if found.num_pairs and dropped:
+            yield f"{part}: the rows of these pairs are left out of training"
+        elif found.num_pairs:
             yield (
                 f"{part}: what is measured on it is too good by these pairs; leave them out of training with "
                 "drop_leaks"

@@ -86,10 +86,13 @@ def keep_logits(
         OutputFileError: there is no room, or it may not be written.
     """
     half = path.with_name(f".{path.name}.half")
-    arrays: dict[str, Any] = {part.sha256: logits[part.name] for part in parts}
+    arrays: dict[str, Any] = {
+        _WEIGHTS: np.array(weights),
+        **{part.sha256: logits[part.name] for part in parts},
+    }
     try:
         with half.open("wb") as file:
-            np.savez(file, **{_WEIGHTS: np.array(weights)}, **arrays)
+            np.savez(file, **arrays)
         half.replace(path)
     except OSError as error:
         with suppress(OSError):

@@ -91,7 +91,7 @@ class Leaks:
         """What there is to tell, a sentence each, with the first places."""
         told = []
         for kind, count, what in (
-            ("pair", self.num_pairs, "held-out pairs are also trained on"),
+            ("pair", self.num_pairs, "held-out pairs are also in the training part"),
             ("text", self.num_texts, "held-out queries are also texts of the training part"),
         ):
             if count:

@@ -194,7 +194,7 @@ def precision_of(asked: Precision) -> Precision:
 
 def _has_bf16(*, on_gpu: bool) -> bool:
     if on_gpu:
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     # Without the instructions it is emulated, and slower than float32.
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public question
 

@@ -24,7 +24,7 @@ _REACH: Final = 20
 _WINDOW: Final = 20
 
 
-def batches_of(
+def batches_of(  # noqa: PLR0913 - all that an order depends on
     num_rows: int,
     *,
     batch_size: int,

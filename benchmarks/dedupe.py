@@ -35,6 +35,7 @@ _SUBJECTS = 997
 # STS-B's grades are from 0 to 5; from 4 on two sentences say nearly the same.
 _SAME_FROM = 4.0
 _WANTED_PRECISION = 0.8
+_SIMILARITY = "sts-minilm"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +135,14 @@ def quality(folder: Path, *, num_pairs: int | None) -> dict[str, Any]:
     dev, test = (_stsb(folder / f"{split}.tsv", num_pairs) for split in ("dev", "test"))
     _say(f"{'decided by':32s} {'cut':>8s}   {'dev F1':>6s} | test: AP      P      R     F1")
     rows = []
-    with BiEncoder() as encoder, CrossEncoder() as cross:
+    with BiEncoder() as encoder, CrossEncoder() as cross, CrossEncoder(_SIMILARITY) as alike:
         for name, values in (
             ("cosine", lambda pairs: cosines_of(encoder, pairs)),
+            ("sts-minilm, one order", lambda pairs: alike.score(pairs).logits),
+            (
+                "sts-minilm, both orders",
+                lambda pairs: cross_values(alike, pairs, scale="logit"),
+            ),
             ("logit, one order", lambda pairs: cross.score(pairs).logits),
             ("logit, both orders", lambda pairs: cross_values(cross, pairs, scale="logit")),
             ("relative", lambda pairs: cross_values(cross, pairs, scale="relative")),

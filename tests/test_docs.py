@@ -22,7 +22,9 @@ def test_readme_has_its_four_snippets() -> None:
     assert len(SNIPPETS) == 5
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=["predict", "rank", "encode", "score", "engine"])
+@pytest.mark.parametrize(
+    "snippet", SNIPPETS, ids=["predict", "rank", "encode", "score", "similarity", "engine"]
+)
 def test_readme_snippets_run(snippet: str) -> None:
     """Each in a process of its own, as a reader would paste it."""
     done = subprocess.run(

@@ -4,7 +4,7 @@
 
     1. WORK/teacher-*      all-mpnet-base-v2 and the bundled cross-encoder, each trained on the training part
     2. WORK/pairs.jsonl    each training sentence beside a near and a farther neighbour, found by the bundled bi-encoder
-    3. WORK/scored-*.jsonl what the teachers say of them and of the training part
+    3. WORK/scored-*.jsonl what the teachers say of them and of the training part, the second in both orders
     4. WORK/rows           the student's rows: the teachers' mean, of the training part with people's grade
     5. WORK/student        the second teacher trained on them, converted, measured on dev and test
 
@@ -33,6 +33,7 @@ from pairscore.bi_encoder import BiEncoder
 _RECIPES: Final = Path(__file__).resolve().parent.parent / "examples/recipes/sts-minilm"
 _SEED: Final = 1
 _MAX_GRADE: Final = 5.0
+_COLUMNS: Final = ("sentence1", "sentence2")
 # Beside its nearest neighbour each sentence gets one of a rank up to this, drawn evenly on the scale of its logarithm, so
 # that all grades are met.
 _LAST_RANK: Final = 200
@@ -74,6 +75,7 @@ def main() -> None:
     scored = [
         _score("teacher-mpnet", work, pairs, "--backend", "torch", "--dtype", "bfloat16"),
         _score("teacher-minilm", work, pairs),
+        _score("teacher-minilm", work, pairs, is_turned=True),
     ]
     rows = {part: work / "rows" / f"{part}.jsonl" for part in parts}
     rows["train"].parent.mkdir(exist_ok=True)
@@ -118,10 +120,17 @@ def recombined(train: list[Pair], *, held_out: set[frozenset[str]]) -> list[tupl
 
 
 def taught(scored: Sequence[Path], train: list[Pair]) -> Iterator[dict[str, Any]]:
-    """What the student learns: the teachers' mean, as a probability; where people graded the pair, halfway to their grade."""
+    """What the student learns: the teachers' mean as a probability; where people graded the pair, halfway to their grade.
+
+    Args:
+        scored: of the first teacher, then of the second; both weigh the same.
+        train: what people said.
+    """
     grades = {pair.key: pair.grade for pair in train}
     for rows in zip(*map(_lines, scored), strict=True):
-        told = 1.0 / (1.0 + math.exp(-sum(_logit(row["probability"]) for row in rows) / len(rows)))
+        first, *second = (_logit(float(row["probability"])) for row in rows)
+        mean = (first + sum(second) / len(second)) / 2
+        told = 1.0 / (1.0 + math.exp(-mean))
         pair = Pair(first=rows[0]["sentence1"], second=rows[0]["sentence2"], grade=told)
         grade = grades.get(pair.key)
         yield _row(pair, told if grade is None else (told + grade) / 2)
@@ -160,11 +169,14 @@ def _train(recipe: str, work: Path, parts: Mapping[str, Path], *more: str) -> No
     _run("train", str(_RECIPES / f"{recipe}.toml"), "--output", str(output), *data, *more, *resume)
 
 
-def _score(teacher: str, work: Path, pairs: Path, *more: str) -> Path:
-    output = work / f"scored-{teacher}.jsonl"
+def _score(teacher: str, work: Path, pairs: Path, *more: str, is_turned: bool = False) -> Path:
+    """What a teacher says of the pairs, or of each with its sentences changed round."""
+    output = work / f"scored-{teacher}{'-turned' if is_turned else ''}.jsonl"
+    first, second = _COLUMNS[::-1] if is_turned else _COLUMNS
     if not output.exists():
         read_and_write = ("--input", str(pairs), "--output", str(output))
-        _run("score", *read_and_write, "--model", str(work / teacher), *more)
+        columns = ("--query-column", first, "--document-column", second)
+        _run("score", *read_and_write, *columns, "--model", str(work / teacher), *more)
     return output
 
 

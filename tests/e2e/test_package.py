@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-MODELS = [f"pairscore/models/bundled/{name}/" for name in ("ms-marco-minilm-l12", "all-minilm-l6")]
+MODELS = [
+    f"pairscore/models/bundled/{name}/"
+    for name in ("ms-marco-minilm-l12", "sts-minilm", "all-minilm-l6")
+]
 MEBIBYTE = 1024
 
 
 @pytest.mark.slow
 def test_the_wheel_carries_the_models_and_their_licences(tmp_path: Path) -> None:
-    """Both models' files by their sha256, their pages, types, licence and notice; no tests."""
+    """All models' files by their sha256, their pages, types, licence and notice; no tests."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path)]
     subprocess.run([*command, str(ROOT)], check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")

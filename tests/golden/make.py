@@ -1,4 +1,4 @@
-"""Write `scores.json` anew, after a deliberate change of the bundled weights.
+"""Write `scores.json` and `similarity.json` anew, after a deliberate change of the bundled weights.
 
 python tests/golden/make.py
 """
@@ -10,17 +10,23 @@ from pathlib import Path
 
 from pairscore import CrossEncoder
 
-PATH = Path(__file__).parent / "scores.json"
+FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Score the stored pairs again and keep everything else."""
-    content = json.loads(PATH.read_text(encoding="utf-8"))
-    with CrossEncoder() as model:
+    """Score the stored pairs of both models again and keep everything else."""
+    for name in ("scores.json", "similarity.json"):
+        renew(FOLDER / name)
+
+
+def renew(path: Path) -> None:
+    """Score the pairs of one file with its model."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    with CrossEncoder(content["model"]) as model:
         logits = model.score([(e["query"], e["document"]) for e in content["pairs"]]).logits
     for entry, logit in zip(content["pairs"], logits, strict=True):
         entry["logit"] = round(float(logit), 5)
-    PATH.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

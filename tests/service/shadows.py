@@ -21,8 +21,8 @@ from pairscore.service import fleet_memory, runtime
 from pairscore.service.app import create_app
 from pairscore.service.fleet_specs import ModelSpec, specs_of
 from pairscore.service.settings import ServiceSettings
-from pairscore.service.shadow import Shadow, plan_of
-from pairscore.service.shadow_scoring import Timeline
+from pairscore.service.shadow import Shadow
+from pairscore.service.shadow_plan import Timeline, plan_of
 from pairscore.values import Batch, FloatArray
 
 QUICK = Timeline(lull_s=0.02, look_s=0.005, max_age_s=20.0)

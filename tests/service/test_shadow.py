@@ -16,7 +16,8 @@ from pairscore.engine.core import Engine
 from pairscore.errors import ModelCorruptError, SettingError
 from pairscore.service.app import create_app
 from pairscore.service.settings import ServiceSettings
-from pairscore.service.shadow_scoring import PRIORITY, Timeline
+from pairscore.service.shadow_plan import Timeline
+from pairscore.service.shadow_scoring import PRIORITY
 
 KEY = "ops-ops-ops-ops-ops"
 FIELDS = {

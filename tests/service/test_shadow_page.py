@@ -13,7 +13,7 @@ from tests.service.shadows import backends as backends  # noqa: PLC0414 - a fixt
 from tests.service.shadows import start as start  # noqa: PLC0414
 
 from pairscore.service.settings import ServiceSettings
-from pairscore.service.shadow import ShadowPlan
+from pairscore.service.shadow_plan import ShadowPlan
 from pairscore.service.shadow_telemetry import ShadowOutcome
 
 PAGE = (Path(__file__).parents[2] / "docs/shadow.md").read_text(encoding="utf-8")

@@ -22,7 +22,8 @@ from pairscore.service import shadow_file
 from pairscore.service.shadow_compare import Outputs, compare, spearman
 from pairscore.service.shadow_file import LineFile
 from pairscore.service.shadow_opening import Beside
-from pairscore.service.shadow_scoring import Dropped, Lull, Timeline, _slices
+from pairscore.service.shadow_plan import Timeline
+from pairscore.service.shadow_scoring import Dropped, Lull, _slices
 
 FEW_VALUES = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=3, max_size=30)
 

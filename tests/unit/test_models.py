@@ -66,6 +66,12 @@ def test_the_bundled_bi_encoder_answers_to_all_its_names(name: str) -> None:
     assert (files.name, files.source) == (DEFAULT_ENCODER, "bundled")
 
 
+def test_a_model_that_no_hub_has_is_asked_for_without_a_revision() -> None:
+    """The message says so, and the network is not asked."""
+    with pytest.raises(ModelNotFoundError, match="inside the package and nowhere else"):
+        resolve("sts-minilm@main")
+
+
 def test_the_catalogue_says_what_the_bundled_models_files_say() -> None:
     """What is known before the files are read is what they say."""
     for entry in (entry for entry in list_models() if entry.bundled):

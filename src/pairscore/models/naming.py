@@ -48,6 +48,10 @@ class Asked:
         Raises:
             ModelNotFoundError: there can be none of that name.
         """
+        if self.entry is not None and not self.entry.hub_ids:
+            raise ModelNotFoundError(
+                f"{self.entry.name} is inside the package and nowhere else; ask for it without a revision"
+            )
         if self.entry is not None:
             return self.entry.hub_ids[0]
         _refuse_unknown(self.name)

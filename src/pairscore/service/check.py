@@ -27,7 +27,7 @@ from pairscore.service.fields import Setting, option, variable
 from pairscore.service.fleet_specs import specs_of
 from pairscore.service.keys import KeyRing
 from pairscore.service.settings import SETTINGS, ServiceSettings, unknown_variables
-from pairscore.service.shadow import plan_of
+from pairscore.service.shadow_plan import plan_of
 
 __all__ = ["as_toml", "check"]
 

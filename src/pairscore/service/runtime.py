@@ -29,8 +29,9 @@ from pairscore.service.fleet_opening import Opener, Opening
 from pairscore.service.fleet_specs import ModelSpec
 from pairscore.service.searcher import Searcher
 from pairscore.service.settings import ServiceSettings
-from pairscore.service.shadow import Shadow, plan_of
+from pairscore.service.shadow import Shadow
 from pairscore.service.shadow_opening import ShadowOpener
+from pairscore.service.shadow_plan import plan_of
 from pairscore.service.telemetry import IDLE, Telemetry
 
 __all__ = ["Readiness", "Runtime", "versions"]

@@ -23,9 +23,10 @@ from pairscore.road.tokenization import Pair
 from pairscore.service.fleet import Fleet
 from pairscore.service.fleet_member import Facts, Loaded, Member
 from pairscore.service.shadow_compare import Outputs
+from pairscore.service.shadow_plan import Timeline
 from pairscore.service.shadow_telemetry import ShadowOutcome
 
-__all__ = ["PRIORITY", "Dropped", "Lull", "Scored", "Seen", "Timeline", "outputs_of", "score"]
+__all__ = ["PRIORITY", "Dropped", "Lull", "Scored", "Seen", "outputs_of", "score"]
 
 PRIORITY: Final = 1_000_000
 """After everybody who asks for this model by its name."""
@@ -45,21 +46,6 @@ class Dropped(Exception):  # noqa: N818 - no error: it is how most requests end 
     def __init__(self, outcome: ShadowOutcome) -> None:
         super().__init__(outcome)
         self.outcome: ShadowOutcome = outcome
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Timeline:
-    """How long things may take.
-
-    Attributes:
-        lull_s: seconds in which nobody was served, before anything of the shadow begins.
-        look_s: seconds between two looks at that.
-        max_age_s: seconds after which a request is not worth comparing any more.
-    """
-
-    lull_s: float = 0.1
-    look_s: float = 0.02
-    max_age_s: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

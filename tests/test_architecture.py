@@ -23,7 +23,7 @@ ROWS = [
     {"cross_encoder", "bi_encoder", "arguments", "engine"},
     {"road", "cache"},
     {"models"},
-    {"values", "config", "closing", "files"},
+    {"values", "config", "closing", "files", "signals"},
     {"errors"},
 ]
 # Which module may import a heavy or delicate library; everybody else may not.

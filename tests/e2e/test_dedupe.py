@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.e2e.processes import TIMEOUT_S, ended, size, started, wait_until
 
 NUM_TEXTS = 2500
-TIMEOUT_S = 90
-COMMAND = (sys.executable, "-m", "pairscore", "dedupe")
 OPTIONS = ("--backend", "fake", "--threshold", "-6", "--min-similarity", "0.3", "--neighbours", "3")
 
 
@@ -42,36 +38,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(source: Path) -> bytes:
     """The output of a run in one go."""
     target = source.with_name("whole.csv")
-    _ended(_started(source, "-o", target))
+    ended(_started(source, "-o", target))
     return target.read_bytes()
 
 
 def _started(*args: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *map(str, args), *OPTIONS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-
-
-def _ended(process: subprocess.Popen[str]) -> str:
-    _, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, said
-    return said
-
-
-def _when(process: subprocess.Popen[str], there: Callable[[], bool]) -> None:
-    until = time.monotonic() + TIMEOUT_S
-    while not there():
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        assert time.monotonic() < until
-        time.sleep(0.005)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    return started("dedupe", *args, *OPTIONS)
 
 
 @pytest.mark.slow
@@ -84,13 +56,13 @@ def test_a_killed_run_goes_on_where_it_was(
     target = tmp_path / "out.csv"
     killed = _started(source, "-o", target)
     records = tmp_path / "out.csv.work" / f"{stage}.records"
-    _when(killed, lambda: _size(records) > 0)
+    wait_until(lambda: size(records) > 0, killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
 
     assert killed.returncode == -signal.SIGKILL
     assert not target.exists()
-    said = _ended(_started(source, "-o", target))
+    said = ended(_started(source, "-o", target))
     assert "are there already" in said
     assert target.read_bytes() == whole
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
@@ -102,13 +74,13 @@ def test_a_stopped_run_says_what_is_kept(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.jsonl"
     stopped = _started(source, "-o", target)
     work = tmp_path / "out.jsonl.work"
-    _when(stopped, lambda: _size(work / "truncated.records") > 0)
+    wait_until(lambda: size(work / "truncated.records") > 0, stopped)
     stopped.send_signal(signal.SIGTERM)
     _, said = stopped.communicate(timeout=TIMEOUT_S)
 
     assert stopped.returncode == 143
     assert "the same command goes on" in said
-    assert "are there already" in _ended(_started(source, "-o", target))
+    assert "are there already" in ended(_started(source, "-o", target))
     assert len(target.read_text("utf-8").splitlines()) == NUM_TEXTS
     assert not work.exists()
 
@@ -124,7 +96,7 @@ def test_a_full_disk_loses_nothing_that_was_kept(source: Path, tmp_path: Path) -
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     full = subprocess.run(
-        [*COMMAND, str(source), "-o", str(target), *OPTIONS],
+        [sys.executable, "-m", "pairscore", "dedupe", str(source), "-o", str(target), *OPTIONS],
         check=False,
         capture_output=True,
         text=True,
@@ -135,7 +107,7 @@ def test_a_full_disk_loses_nothing_that_was_kept(source: Path, tmp_path: Path) -
     assert full.returncode == 73, full.stderr
     assert "--work" in full.stderr
     assert not target.exists()
-    assert "are there already" in _ended(_started(source, "-o", target))
+    assert "are there already" in ended(_started(source, "-o", target))
 
 
 @pytest.mark.slow

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
-from types import ModuleType
 
 import httpx2 as httpx
 import pytest
+from tests.e2e.serving import ends_well, serving
 
 BUNDLED = Path(str(resources.files("pairscore.models"))) / "bundled/ms-marco-minilm-l12"
 KEY = "ops-ops-ops-ops-ops"
@@ -26,40 +21,16 @@ BODY = {
 }
 
 
-def _serving() -> ModuleType:
-    """The neighbour that knows how to start one."""
-    spec = importlib.util.spec_from_file_location(
-        "serving_of_fleet", Path(__file__).with_name("test_serve.py")
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def base(tmp_path: Path) -> Iterator[str]:
     """Two models, the second a copy of the first under another name; ends without a traceback."""
-    serving = _serving()
     shutil.copytree(BUNDLED, tmp_path / "copy")
-    port, log = serving._free_port(), tmp_path / "log.txt"
-    command = [sys.executable, "-m", "pairscore", "serve", "--port", str(port)]
-    command += ["--model", "ms-marco-minilm-l12", "--model", f"second={tmp_path / 'copy'}"]
-    command += ["--model-control", "ops", "--cache-bytes", "0"]
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PAIRSCORE_API_KEYS": f"ops={KEY}"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        serving._wait_until_healthy(address, process, log)
-        yield address
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
-        assert "Traceback" not in log.read_text()
-    finally:
-        process.kill()
-        process.wait()
+    models = ("--model", "ms-marco-minilm-l12", "--model", f"second={tmp_path / 'copy'}")
+    env = {"PAIRSCORE_API_KEYS": f"ops={KEY}"}
+    how = ("--model-control", "ops", "--cache-bytes", "0")
+    with serving(*models, *how, log=tmp_path / "log.txt", env=env) as served:
+        yield served.base
+        ends_well(served)
 
 
 def _ask(base: str, model: str, number: int = 0) -> tuple[int, str, float]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.e2e.processes import TIMEOUT_S, ended, started, wait_until
 
 from pairscore import CrossEncoder
 from pairscore.training.data import Triplet
@@ -20,8 +17,6 @@ from pairscore.training.data_files import read_training
 pytest.importorskip("lancedb")
 pytestmark = pytest.mark.slow
 
-TIMEOUT_S = 100
-COMMAND = (sys.executable, "-m", "pairscore", "negatives")
 CITIES = (
     "Berlin",
     "Paris",
@@ -76,36 +71,12 @@ def beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(beir: Path) -> Path:
     """The output of a run in one go."""
     target = beir.with_name("whole.jsonl")
-    _ended(_started(beir, "-o", target))
+    ended(_started(beir, "-o", target))
     return target
 
 
 def _started(*args: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *map(str, args), *OPTIONS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-
-
-def _ended(process: subprocess.Popen[str]) -> str:
-    _, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, said
-    return said
-
-
-def _when(process: subprocess.Popen[str], there: Callable[[], bool]) -> None:
-    until = time.monotonic() + TIMEOUT_S
-    while not there():
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        assert time.monotonic() < until
-        time.sleep(0.002)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    return started("negatives", *args, *OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +94,13 @@ def test_an_ended_run_goes_on_and_writes_the_same_bytes(
     target = tmp_path / "out.jsonl"
     stopped = _started(beir, "-o", target)
     work = tmp_path / "out.jsonl.work"
-    _when(stopped, (work / there).exists)
+    wait_until((work / there).exists, stopped)
     stopped.send_signal(number)
     _, said = stopped.communicate(timeout=TIMEOUT_S)
 
     assert stopped.returncode == (143 if number is signal.SIGTERM else -number), said
     assert not target.exists()
-    _ended(_started(beir, "-o", target))
+    ended(_started(beir, "-o", target))
     assert target.read_bytes() == whole.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 

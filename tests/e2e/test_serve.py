@@ -4,66 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-
-START_S = 60.0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _command(port: int, *more: str) -> list[str]:
-    return [sys.executable, "-m", "pairscore", "serve", "--port", str(port), *more]
-
-
-def _wait_until_healthy(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{base}/health", timeout=5).json()["model_loaded"]:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"no answer from {base} within {START_S} s: {log.read_text()}")
+from tests.e2e.serving import command, ends_well, free_port, serving
 
 
 @pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
-    """The running service: its address, its process, its log."""
-    port = _free_port()
-    log = tmp_path_factory.mktemp("serve") / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            _command(port),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        )
-    try:
-        base = f"http://127.0.0.1:{port}"
-        _wait_until_healthy(base, process, log)
-        yield base, process, log
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
-        assert "Traceback" not in log.read_text()
-    finally:
-        process.kill()
-        process.wait()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running service, which ends without a traceback."""
+    with serving(log=tmp_path_factory.mktemp("serve") / "log.txt") as served:
+        yield served.base
+        ends_well(served)
 
 
 def test_the_curl_for_one_pair(server) -> None:
@@ -73,7 +28,7 @@ def test_the_curl_for_one_pair(server) -> None:
         "text_b": "Guide to training deep learning models",
     }
 
-    response = httpx.post(f"{server[0]}/score", json=body, timeout=30)
+    response = httpx.post(f"{server}/score", json=body, timeout=30)
 
     assert response.status_code == 200
     assert {key: response.json()[key] for key in body} == body
@@ -85,7 +40,7 @@ def test_the_curl_for_a_batch(server) -> None:
     texts = ["intro to ML algorithms", "best pizza in New York"]
     pairs = [{"text_a": "machine learning basics", "text_b": text} for text in texts]
 
-    response = httpx.post(f"{server[0]}/score/batch", json={"pairs": pairs}, timeout=30)
+    response = httpx.post(f"{server}/score/batch", json={"pairs": pairs}, timeout=30)
 
     related, unrelated = response.json()
     assert [related["text_b"], unrelated["text_b"]] == texts
@@ -102,7 +57,7 @@ def test_the_pairs_of_the_models_card(server) -> None:
         ],
     }
 
-    answer = httpx.post(f"{server[0]}/rerank", json=body, timeout=30).json()
+    answer = httpx.post(f"{server}/rerank", json=body, timeout=30).json()
 
     best, worst = answer["results"]
     assert answer["scale"] == "logit"
@@ -114,7 +69,7 @@ def test_the_pairs_of_the_models_card(server) -> None:
 
 def test_a_wrong_body_is_told_the_right_one(server) -> None:
     """The hint arrives over real HTTP too."""
-    response = httpx.post(f"{server[0]}/score", json={"textA": "a", "textB": "b"}, timeout=30)
+    response = httpx.post(f"{server}/score", json={"textA": "a", "textB": "b"}, timeout=30)
 
     assert response.status_code == 422
     assert "did you mean text_a?" in response.json()["error"]["message"]
@@ -128,7 +83,7 @@ def test_a_body_over_the_limit_is_refused(server) -> None:
             yield b" " * 1024 * 1024
 
     response = httpx.post(
-        f"{server[0]}/score",
+        f"{server}/score",
         content=chunks(),
         headers={"Content-Type": "application/json"},
         timeout=30,
@@ -141,7 +96,7 @@ def test_a_body_over_the_limit_is_refused(server) -> None:
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     """The process ends with an error code and the remedy, without a traceback."""
     done = subprocess.run(
-        _command(_free_port(), "--model", "somebody/unknown-model"),
+        command(free_port(), "--model", "somebody/unknown-model"),
         capture_output=True,
         text=True,
         check=False,
@@ -156,15 +111,5 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 
 def test_it_ends_cleanly_on_sigterm_while_it_is_idle(tmp_path: Path) -> None:
     """SIGTERM is the normal end: exit code 0 and no traceback."""
-    port = _free_port()
-    log = tmp_path / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(_command(port), stdout=output, stderr=subprocess.STDOUT)
-    try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}", process, log)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
-        assert "Traceback" not in log.read_text()
-    finally:
-        process.kill()
-        process.wait()
+    with serving(log=tmp_path / "log.txt") as served:
+        ends_well(served)

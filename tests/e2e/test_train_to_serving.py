@@ -5,22 +5,17 @@ The runs are laid out by hand, as `pairscore train` leaves them: `run.json`, and
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import httpx2 as httpx
 import pytest
+from tests.e2e.serving import ends_well, serving
 from tests.small_models import TEXT_PAIRS, export_onnx, small_model
 
 from pairscore import CrossEncoder
@@ -37,18 +32,6 @@ KEY = "ops-ops-ops-ops-ops"
 HEADERS = {"X-API-Key": KEY}
 QUERY = TEXT_PAIRS[0][0]
 DOCUMENTS = [document for _, document in TEXT_PAIRS]
-
-
-def _serving() -> ModuleType:
-    """The neighbour that knows how to start one."""
-    spec = importlib.util.spec_from_file_location(
-        "serving_of_training", Path(__file__).with_name("test_serve.py")
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _run(folder: Path, *, seed: int) -> Path:
@@ -73,27 +56,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def served(runs: Path, tmp_path: Path) -> Iterator[str]:
     """The first run is served through a link, the better one is its shadow; ends without a traceback."""
-    serving = _serving()
     (tmp_path / "live").symlink_to(runs / "first")
-    port, log = serving._free_port(), tmp_path / "log.txt"
-    command = [sys.executable, "-m", "pairscore", "serve", "--port", str(port)]
-    command += ["--model", f"live={tmp_path / 'live'}", "--model", str(runs / "better")]
-    command += ["--shadow-model", "better", "--shadow-share", "1"]
-    command += ["--shadow-file", str(tmp_path / "shadow.jsonl")]
-    command += ["--model-control", "ops", "--cache-bytes", "0"]
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "PAIRSCORE_API_KEYS": f"ops={KEY}"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        serving._wait_until_healthy(address, process, log)
-        yield address
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
-        assert "Traceback" not in log.read_text()
-    finally:
-        process.kill()
-        process.wait()
+    models = ("--model", f"live={tmp_path / 'live'}", "--model", str(runs / "better"))
+    shadow = ("--shadow-model", "better", "--shadow-share", "1")
+    shadow += ("--shadow-file", str(tmp_path / "shadow.jsonl"))
+    how = ("--model-control", "ops", "--cache-bytes", "0")
+    env = {"PAIRSCORE_API_KEYS": f"ops={KEY}"}
+    with serving(*models, *shadow, *how, log=tmp_path / "log.txt", env=env) as service:
+        yield service.base
+        ends_well(service)
 
 
 def _found(model: Path) -> Scores:

@@ -134,6 +134,7 @@ def test_a_run_ends_in_a_smaller_model_that_every_verb_takes(done: Distilled) ->
     record = json.loads((done.folder / "distil.json").read_text(encoding="utf-8"))
 
     assert record["layers"] == [0, 3]
+    assert record["hidden_states"] is True
     assert [side["num_layers"] for side in (*record["teachers"], record["student"])] == [4, 2]
     assert record["num_train"] + record["num_dev"] + record["num_held_out"] == record["num_pairs"]
     assert record["num_pairs"] == 240

@@ -6,7 +6,8 @@ import json
 import random
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from tests.unit.convert_sources import source_folder
@@ -19,9 +20,10 @@ from pairscore.convert import ConvertOptions, build, conversion, to_float32
 from pairscore.errors import OutputFileError, SettingError, TrainingError
 from pairscore.models.resolve import resolve
 from pairscore.road.checks import CHECKS
-from pairscore.training import distil_scores, distillation
+from pairscore.training import distil_plan, distil_scores, distillation
+from pairscore.training.distil_plan import Distillation, Teacher
 from pairscore.training.losses import choose_loss
-from pairscore.training.recipe import Recipe
+from pairscore.training.recipe import DataRecipe, Recipe
 from pairscore.training.run_folder import RunFolder
 from pairscore.training.splits import Split
 from pairscore.training.trainer import TrainResult
@@ -36,6 +38,7 @@ class _Trainer:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Recipe, Split, bool]] = []
+        self.wrapped: list[bool] = []
         self.error: BaseException | None = None
 
     def __call__(
@@ -47,8 +50,10 @@ class _Trainer:
         folder: RunFolder,
         resume: bool,
         listen: Any,
+        wrap_loss: Any,
     ) -> TrainResult:
         self.calls.append((recipe, data, resume))
+        self.wrapped.append(wrap_loss is not None)
         if self.error is not None:
             raise self.error
         began = {"num_rows": 1, "num_pairs": 1, "loss": "mse", "reason": "", "num_parameters": 7}
@@ -186,6 +191,40 @@ def test_margins_of_two_teachers_are_taught(
     assert len(data.train) == 36 * 4
     page = (pairs.with_name("run") / "DISTIL.md").read_text("utf-8")
     assert "the mean of the teachers' standardized logits" in page
+
+
+def test_states_are_learned_where_the_layers_are_the_teachers(
+    teacher: Path, pairs: Path, trainer: _Trainer
+) -> None:
+    """Without being told; not if told so, and of a model that keeps all its layers never."""
+    for more in (["--layers", "0"], ["--layers", "0", "--no-hidden-states"], ["-s", teacher]):
+        assert _asked(teacher, pairs, *more, "-q").exit_code == 0
+        shutil.rmtree(pairs.with_name("run"))
+
+    assert trainer.wrapped == [True, False, False]
+    done = _asked(teacher, pairs, "-s", teacher, "--hidden-states")
+    assert done.exit_code == exits.exit_code(SettingError(""))
+    assert "--num-layers" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("told", "same", "expected"),
+    [(None, True, True), (None, False, False), (True, False, True), (False, True, False)],
+)
+def test_another_models_states_are_learned_when_told(
+    monkeypatch: pytest.MonkeyPatch, *, told: bool | None, same: bool, expected: bool
+) -> None:
+    """A model that was never taught the task has states that say little of it."""
+    theirs = SimpleNamespace(sha256="a" if same else "b")
+    monkeypatch.setattr(distil_plan, "resolve", lambda _name: theirs)
+    asked = Distillation(
+        recipe=Recipe(base="any", output="run", data=DataRecipe(train="pairs.csv")),
+        teachers=(Teacher(files=cast("Any", SimpleNamespace(sha256="a")), open=cast("Any", None)),),
+        layers=(0,),
+        hidden_states=told,
+    )
+
+    assert distil_plan.follows_states(asked) is expected
 
 
 def test_a_second_student_costs_no_second_scoring(

@@ -38,8 +38,9 @@ __all__ = ["HELP", "distil"]
 HELP = """Distil a cross-encoder: train a smaller one on what it says.
 
 The teacher scores each pair of FILE once. The student, a model of your own or
-some layers of the teacher, learns these logits, is converted to int8, and is
-compared with the teacher on pairs that it never saw. No labels are needed.
+some layers of the teacher, learns these logits (and, of its layers, the hidden
+states), is converted to int8, and is compared with the teacher on pairs that
+it never saw. No labels are needed.
 
 Examples:
 
@@ -135,6 +136,7 @@ def _asked(
         held_out=held_out,
         judging=judging,
         max_report_pairs=report.report_pairs,
+        hidden_states=student.hidden_states,
         work=teacher.work,
         skip_checks=chosen.skip_checks,
     )

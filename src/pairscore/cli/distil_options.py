@@ -124,6 +124,16 @@ class StudentOptions:
             show_default=False,
         ),
     ] = None
+    hidden_states: Annotated[
+        bool | None,
+        typer.Option(
+            "--hidden-states/--no-hidden-states",
+            help="Draw its layers to the states between the layers of the model that they were taken from. Without it, "
+            "where that is the first teacher: a step takes longer, and far fewer pairs are needed.",
+            rich_help_panel=_STUDENT,
+            show_default=False,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from pairscore.errors import DataFileError
 from pairscore.training.data import (
     LabelledPair,
@@ -20,7 +22,15 @@ from pairscore.training.data_files import read_training
 from pairscore.training.recipe import DataRecipe
 from pairscore.values import FloatArray
 
-__all__ = ["DistilLoss", "chosen_loss", "margins", "read_untaught", "taught", "training_pairs"]
+__all__ = [
+    "DistilLoss",
+    "chosen_loss",
+    "label_variance",
+    "margins",
+    "read_untaught",
+    "taught",
+    "training_pairs",
+]
 
 DistilLoss: TypeAlias = Literal["mse", "margin_mse"]
 """``mse``: the student's logits shall be the teacher's; ``margin_mse``: differences of two documents' logits shall."""
@@ -86,6 +96,13 @@ def taught(data: TrainingData, logits: FloatArray) -> TrainingData:
         for query, document in pairs_of(row)
     ]
     return training_data(rows, name=data.name, kind="pairs", labels="teacher", notes=data.notes)
+
+
+def label_variance(data: TrainingData) -> float:
+    """How far the teacher's logits, or their margins, spread: their variance, in squared logits."""
+    labels = [row.label for row in data.rows if isinstance(row, LabelledPair)]
+    found = [row.margin for row in data.rows if isinstance(row, Triplet) and row.margin is not None]
+    return float(np.var(labels or found))
 
 
 def margins(data: TrainingData) -> TrainingData:

@@ -10,6 +10,7 @@ from pairscore.convert.parity_texts import ParityTexts
 from pairscore.errors import SettingError
 from pairscore.evaluation.datasets import Judged
 from pairscore.models.files import ModelFiles
+from pairscore.models.resolve import resolve
 from pairscore.training.data import TrainingData
 from pairscore.training.distil_data import DistilLoss
 from pairscore.training.distil_measure import OpenModel
@@ -18,7 +19,16 @@ from pairscore.training.recipe import Recipe
 from pairscore.training.run_folder import RunFolder
 from pairscore.training.run_steps import RunListener
 
-__all__ = ["Distillation", "Done", "Judging", "Lesson", "Run", "Teacher", "Unseen"]
+__all__ = [
+    "Distillation",
+    "Done",
+    "Judging",
+    "Lesson",
+    "Run",
+    "Teacher",
+    "Unseen",
+    "follows_states",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +73,8 @@ class Distillation:
         held_out: the part of the queries that is left for the report.
         judging: a judged collection for the report.
         max_report_pairs: held-out pairs that the report scores, at most.
+        hidden_states: whether the student's layers are drawn to the states of the model that they were taken from;
+            None does it where that is the first teacher.
         work: where the teachers' logits are kept, which several runs may share; None is the run's folder.
         skip_checks: names of load-time checks that are not made of the student.
     """
@@ -75,6 +87,7 @@ class Distillation:
     held_out: float = 0.05
     judging: Judging | None = None
     max_report_pairs: int = 2000
+    hidden_states: bool | None = None
     work: Path | None = None
     skip_checks: tuple[str, ...] = ()
 
@@ -91,6 +104,18 @@ class Distillation:
             raise SettingError(
                 f"max_report_pairs is {self.max_report_pairs}; it must be at least 1"
             )
+        if self.hidden_states and self.layers is None:
+            raise SettingError(
+                "hidden states can be learned by a student that is made of layers; choose them with --num-layers or "
+                "--layers, or leave --hidden-states out"
+            )
+
+
+def follows_states(asked: Distillation) -> bool:
+    """Whether the student's layers are drawn to the states of the model that they were taken from."""
+    if asked.hidden_states is not None or asked.layers is None:
+        return bool(asked.hidden_states)
+    return resolve(asked.recipe.base).sha256 == asked.teachers[0].files.sha256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -57,6 +57,7 @@ class DistilReport:
         layers: of the model that it was made from, the layers that it kept; empty if it was a model already.
         made_from: the model that it was made from.
         loss: what was made small.
+        hidden_states: whether its layers' states were learned besides.
         data: the name of the pairs.
         data_sha256: of their texts.
         num_pairs: pairs that the teachers scored.
@@ -74,6 +75,7 @@ class DistilReport:
     layers: tuple[int, ...]
     made_from: str
     loss: DistilLoss
+    hidden_states: bool
     data: str
     data_sha256: str
     num_pairs: int
@@ -92,7 +94,16 @@ def record(report: DistilReport) -> dict[str, Any]:
     kept, quality = report.kept, report.quality
     speed = kept.speed
     named = (
-        *("combine", "layers", "made_from", "loss", "data", "data_sha256", "num_pairs"),
+        *(
+            "combine",
+            "layers",
+            "made_from",
+            "loss",
+            "hidden_states",
+            "data",
+            "data_sha256",
+            "num_pairs",
+        ),
         *("num_train", "num_dev", "num_held_out", "measured_at", "notes"),
     )
     value: dict[str, Any] = {
@@ -158,12 +169,13 @@ def _origin(report: DistilReport) -> str:
         made = f"layers {', '.join(map(str, report.layers))} (from 0) of {report.made_from}"
     else:
         made = report.made_from
+    states = " and the hidden states" if report.hidden_states else ""
     joined = ""
     if report.combine is not None:
         joined = f" The target is the mean of the teachers' {report.combine} logits."
     return (
-        f"The student began as {made}, and learned the logits of {report.num_pairs:,} pairs of {report.data} "
-        f"({report.loss}): {report.num_train:,} rows, {report.num_dev:,} to choose the checkpoint by. What follows was "
+        f"The student began as {made}, and learned the logits{states} of {report.num_pairs:,} pairs of "
+        f"{report.data} ({report.loss}): {report.num_train:,} rows, {report.num_dev:,} to choose the checkpoint by. What follows was "
         f"measured on {report.num_held_out:,} other rows, of other queries.{joined}"
     )
 

@@ -7,7 +7,7 @@ weights (`best/`), the converted model (`model/`), and the report (`distil.json`
 Sources: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015; Sanh et al., "DistilBERT", 2019, and Sun et
 al., "Patient Knowledge Distillation for BERT Model Compression", 2019, for students that begin with layers of their
 teacher; Hofstätter et al., "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge Distillation",
-2020, for the squared error of logits and of margins.
+2020, for the squared error of logits and of margins; Jiao et al., "TinyBERT", 2020, for that of hidden states.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pairscore.training.data import TrainingData
 from pairscore.training.distil_card import begun_facts, note_lesson, note_trained, write_card
 from pairscore.training.distil_data import (
     chosen_loss,
+    label_variance,
     margins,
     read_untaught,
     taught,
@@ -43,6 +44,7 @@ from pairscore.training.distil_plan import (
     Lesson,
     Run,
     Teacher,
+    follows_states,
 )
 from pairscore.training.distil_report import DistilReport
 from pairscore.training.distil_result import report_of, unseen_of
@@ -53,7 +55,7 @@ from pairscore.training.run_folder import RunFolder
 from pairscore.training.run_steps import RunListener
 from pairscore.training.splits import Split, split_by_query
 from pairscore.training.students import check_layers, make_student
-from pairscore.training.trainer import TrainResult, train
+from pairscore.training.trainer import TrainResult, WrapLoss, train
 
 __all__ = ["Distillation", "Distilled", "Judging", "Teacher", "distil"]
 
@@ -158,6 +160,7 @@ def _facts(asked: Distillation) -> dict[str, Any]:
         "combine": asked.combine,
         "loss": asked.loss,
         "held_out": asked.held_out,
+        "hidden_states": follows_states(asked),
     }
 
 
@@ -223,7 +226,24 @@ def _train(run: Run, lesson: Lesson, *, resume: bool) -> TrainResult:
         folder=run.folder,
         resume=resume,
         listen=run.listen.trained,
+        wrap_loss=_wrap_loss(run, rows),
     )
+
+
+def _wrap_loss(run: Run, rows: TrainingData) -> WrapLoss | None:
+    """What draws the student's layers to the states of the model that they were taken from."""
+    asked = run.asked
+    if asked.layers is None or not follows_states(asked):
+        return None
+    source, layers, variance = resolve(asked.recipe.base), asked.layers, label_variance(rows)
+
+    def wrapped(loss: Any, student: Any) -> Any:
+        # Here, because it brings torch.
+        from pairscore.training.hidden_states import follow
+
+        return follow(loss, student, source=source, layers=layers, variance=variance)
+
+    return wrapped
 
 
 def _task(asked: Distillation) -> Task:

@@ -7,10 +7,10 @@ threads, a run ends with the same weights, byte for byte, as one that was never 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from pairscore.errors import MissingExtraError, OutOfMemoryError
 from pairscore.training.data import TrainingData, scaled
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from pairscore.training.callbacks import Keeper
     from pairscore.training.trainer_loop import Loop
 
-__all__ = ["HasTrain", "TrainResult", "train"]
+__all__ = ["HasTrain", "TrainResult", "WrapLoss", "train"]
+
+WrapLoss: TypeAlias = Callable[[Any, Any], Any]
+"""Given a loss module and the transformers model that is trained, the loss module that takes its place."""
 
 
 class HasTrain(Protocol):
@@ -115,6 +118,7 @@ def train(  # noqa: PLR0913 - what a run consists of
     resume: bool,
     listen: Listener,
     base: Path | None = None,
+    wrap_loss: WrapLoss | None = None,
 ) -> TrainResult:
     """Train until the recipe's last step, or until the evaluator's primary metric gets no better.
 
@@ -130,6 +134,7 @@ def train(  # noqa: PLR0913 - what a run consists of
             and best weights that are there are dropped.
         listen: is told what happens; nothing is printed.
         base: the base model as float32 safetensors; None makes it of `recipe.base` (`run_base.prepare_base`).
+        wrap_loss: puts a loss of its own around the recipe's.
 
     Raises:
         StoppedBySignal: Ctrl-C or SIGTERM; it is a KeyboardInterrupt, and a checkpoint was written before.
@@ -149,7 +154,7 @@ def train(  # noqa: PLR0913 - what a run consists of
         if plan.state.why is not None:
             return _result(plan, plan.state, evaluator)
         keeper = _keeper(plan, evaluator, told, stop, base=base)
-        state = _run(plan, keeper)
+        state = _run(plan, keeper, wrap_loss)
         if state.why is None or stop:
             raise _stopped(plan, state, stop, told)
         told(Finished(step=state.step, why=state.why))
@@ -243,11 +248,11 @@ def _keeper(
     )
 
 
-def _run(plan: _Plan, keeper: Keeper) -> RunState:
+def _run(plan: _Plan, keeper: Keeper, wrap_loss: WrapLoss | None) -> RunState:
     """Make the steps that are left; the state at the end."""
     import torch
 
-    loop = _loop(plan, keeper)
+    loop = _loop(plan, keeper, wrap_loss)
     keeper.listen(
         Began(
             num_steps=plan.schedule.num_steps,
@@ -275,9 +280,12 @@ def _run(plan: _Plan, keeper: Keeper) -> RunState:
     return keeper.now()
 
 
-def _loop(plan: _Plan, keeper: Keeper) -> Loop:
+def _loop(plan: _Plan, keeper: Keeper, wrap_loss: WrapLoss | None) -> Loop:
     from pairscore.training.trainer_loop import Loop, arguments
 
+    loss = build_loss(plan.chosen, keeper.model)
+    if wrap_loss is not None:
+        loss = wrap_loss(loss, keeper.model.model)
     return Loop(
         keeper,
         args=arguments(
@@ -289,7 +297,7 @@ def _loop(plan: _Plan, keeper: Keeper) -> Loop:
             precision=plan.precision,
         ),
         train_dataset=to_dataset(plan.columns),
-        loss=build_loss(plan.chosen, keeper.model),
+        loss=loss,
     )
 
 

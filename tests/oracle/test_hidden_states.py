@@ -136,6 +136,24 @@ def test_scoring_in_between_keeps_nothing(whole: Path, tmp_path: Path) -> None:
     assert float(loss(columns, said).detach()) == before
 
 
+def test_the_whole_model_is_read_in_the_students_precision(whole: Path, tmp_path: Path) -> None:
+    """Mixed precision ends with the student's forward; float32 after it would cost more than the student."""
+    import torch
+
+    model = _student(whole, tmp_path / "student", 0, 2)
+    loss = _loss(model, whole, 0, 2)
+    (held,) = loss._whole
+    seen = []
+    held.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    columns, said = _batch(model)
+    model.model.forward = torch.autocast("cpu", torch.bfloat16)(model.model.forward)
+
+    loss(columns, said)
+
+    assert seen == [True]
+    assert not torch.is_autocast_enabled("cpu")
+
+
 def test_a_model_without_states_is_refused(whole: Path, tmp_path: Path) -> None:
     """With the option that leaves them out."""
     model = _student(whole, tmp_path / "student", 0, 2)

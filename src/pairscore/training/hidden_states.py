@@ -35,11 +35,12 @@ _LEAST: Final = 1e-6
 
 
 class _Seen(NamedTuple):
-    """What the student was given, and its states."""
+    """What the student was given, its states, and the precision it was computed in; None for that of its weights."""
 
     args: _Args
     kwargs: _Kwargs
     states: Sequence[Any]
+    dtype: torch.dtype | None
 
 
 class HiddenStatesLoss(nn.Module):  # type: ignore[misc] # the library is not there when types are checked
@@ -98,12 +99,17 @@ class HiddenStatesLoss(nn.Module):  # type: ignore[misc] # the library is not th
     def _keep(self, module: Any, args: _Args, kwargs: _Kwargs, output: Any) -> None:
         del module
         if self._watched:
-            self._seen.append(_Seen(args, kwargs, output.hidden_states))
+            device = output.hidden_states[-1].device.type
+            mixed = torch.is_autocast_enabled(device)
+            dtype = torch.get_autocast_dtype(device) if mixed else None
+            self._seen.append(_Seen(args, kwargs, output.hidden_states, dtype))
 
     def _lacking(self, seen: _Seen) -> Any:
         """The sum over the layers."""
         (whole,) = self._whole
-        with torch.no_grad():
+        # The trainer's mixed precision ends with the student's own forward.
+        mixed = torch.autocast(whole.device.type, seen.dtype, enabled=seen.dtype is not None)
+        with torch.no_grad(), mixed:
             wanted = whole(*seen.args, **seen.kwargs).hidden_states
         _check(wanted, whole)
         states, mask = seen.states, seen.kwargs["attention_mask"].bool()

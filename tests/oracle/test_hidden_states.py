@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.small_models import TEXT_PAIRS, small_model
+from tests.small_models import KINDS, TEXT_PAIRS, small_model
 
 from pairscore.errors import ModelUnsupportedError
 from pairscore.models.resolve import resolve
@@ -59,6 +59,24 @@ def test_a_student_of_all_layers_lacks_nothing(whole: Path, tmp_path: Path) -> N
 
     assert float(loss(columns, said).detach()) == pytest.approx(0.0, abs=1e-5)
     assert float(loss(columns, said + 2.0).detach()) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_architecture_gives_its_states(kind: str, tmp_path: Path) -> None:
+    """All layers kept lack nothing, and half of them something that has a gradient."""
+    sizes = {"n_layers": 4} if kind == "distilbert" else {}
+    folder = small_model(kind, tmp_path / "whole", num_hidden_layers=4, **sizes)
+    found = []
+    for layers in ((0, 1, 2, 3), (0, 3)):
+        model = _student(folder, tmp_path / str(len(layers)), *layers)
+        loss = _loss(model, folder, *layers)
+        # Without dropout, as the loss trains it.
+        columns, said = _batch(model)
+        found.append(loss(columns, said))
+
+    assert float(found[0].detach()) == pytest.approx(0.0, abs=1e-5)
+    assert float(found[1].detach()) > 0.01
+    found[1].backward()
 
 
 def test_the_states_are_those_before_the_next_kept_layer(whole: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+from tests.ports import free_port
 
 
 class RedisServer:
@@ -22,7 +23,7 @@ class RedisServer:
 
     def __init__(self, program: str, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
         # Relative to the folder, because the address of a socket must be short.
         self.command += ["--unixsocket", "socket", "--save", "", "--dir", str(folder)]
@@ -81,10 +82,3 @@ def running_redis(folder: Path) -> Iterator[RedisServer]:
         yield server
     finally:
         server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

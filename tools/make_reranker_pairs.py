@@ -5,7 +5,8 @@
 Passages are DL19's, without its judged queries: what is asked of them is made of their own words, in the forms in which
 people ask search engines. To these come training claims of SciFact with its abstracts. Each query gets the passage that
 it was made of and others that are near it, by the bundled bi-encoder and by shared words, from close to far: a reranker
-sees both. No label is read and none is written. The same folders give the same file.
+sees both. No label is read and none is written. The same folders give the same queries, and but for passages that
+are as near as each other the same pairs.
 
 Needs the extra `train` (scikit-learn is among its own needs).
 """

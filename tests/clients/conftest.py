@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import socketserver
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import httpx2 as httpx
 import pytest
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from tests.ports import free_port
 
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.road import open_road
@@ -40,14 +40,6 @@ SCRIPT = Path(__file__).parent / "run_snippets.py"
 KEY = "the-key-of-the-tests-of-clients"
 START_S = 60.0
 _HOLDER = {"text_a": "a", "text_b": "word " * 100}
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from tests.ports import free_port
 
 START_S = 60.0
 END_S = 30.0
@@ -27,14 +27,6 @@ class Served:
     base: str
     process: subprocess.Popen[bytes]
     log: Path
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def command(port: int, *more: str) -> list[str]:

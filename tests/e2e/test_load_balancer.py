@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from tests.ports import free_ports
 
 from pairscore.service.settings import ServiceSettings
 
@@ -34,17 +35,6 @@ def nginx() -> str:
         assert "CI" not in os.environ, "install nginx: apt-get install nginx-light"
         pytest.skip("nginx is not here")
     return found
-
-
-def _free_ports(num: int) -> list[int]:
-    probes = [socket.socket() for _ in range(num)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def _adapted(folder: Path, *, listen: int, replicas: list[int]) -> Path:
@@ -121,7 +111,7 @@ def test_the_load_balancer_speaks_as_the_service_does(
     nginx: str, tmp_path: Path, processes: list[subprocess.Popen[bytes]]
 ) -> None:
     """What it refuses by itself has the one shape of errors, and the caller's request id."""
-    front, *closed = _free_ports(3)
+    front, *closed = free_ports(3)
     path = _adapted(tmp_path, listen=front, replicas=closed)
     processes.append(subprocess.Popen(_nginx_command(nginx, path), stderr=subprocess.DEVNULL))
     base = f"http://127.0.0.1:{front}"
@@ -147,7 +137,7 @@ def test_no_request_fails_when_a_replica_goes(
     nginx: str, tmp_path: Path, processes: list[subprocess.Popen[bytes]], end: signal.Signals
 ) -> None:
     """Of 200 requests none fails, though one of two replicas is ended, or dies, in the middle."""
-    *ports, front = _free_ports(3)
+    *ports, front = free_ports(3)
     serve = [sys.executable, "-m", "pairscore", "serve", "--backend", "fake", "--port"]
     processes += [
         subprocess.Popen([*serve, str(port)], stderr=subprocess.DEVNULL) for port in ports

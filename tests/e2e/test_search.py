@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from tests.ports import free_port
 from typer.testing import CliRunner, Result
 
 from pairscore import BiEncoder
@@ -149,9 +149,7 @@ def test_what_cannot_be_searched(
 @contextmanager
 def served(index: Path) -> Iterator[str]:
     """A server of its own, ended by its process id."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",

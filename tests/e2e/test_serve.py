@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from tests.e2e.serving import command, ends_well, free_port, serving
+from tests.e2e.serving import command, ends_well, serving
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import pytest
 from milvus_lite.adapter.grpc.server import start_server_in_thread
 from pymilvus.exceptions import MilvusException
 from tests.contract.retrievers import DIMENSION, WordEncoder
+from tests.ports import free_port
 
 from pairscore.errors import (
     ClosedError,
@@ -127,14 +128,9 @@ def test_a_server_that_never_answers_is_given_up() -> None:
     assert time.monotonic() - begin < 10
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def test_a_server_that_comes_back_is_used_again(tmp_path: Path) -> None:
     """By the retriever that was open: away it is an error, back it is found, and nothing is lost."""
-    port = _free_port()
+    port = free_port()
     uri = f"milvus+http://127.0.0.1:{port}/docs?timeout_s=10"
 
     def serve() -> Callable[[], None]:

@@ -175,6 +175,11 @@ class Run:
         """The student as it began, where it was made of layers."""
         return self.folder.path / "student"
 
+    @property
+    def hidden_states(self) -> bool:
+        """Whether hidden states are learned, as it was decided when the run began."""
+        return bool(self.folder.record()["distillation"]["hidden_states"])
+
 
 class Done:
     """Sums up steps of progress.

@@ -94,17 +94,9 @@ def record(report: DistilReport) -> dict[str, Any]:
     kept, quality = report.kept, report.quality
     speed = kept.speed
     named = (
-        *(
-            "combine",
-            "layers",
-            "made_from",
-            "loss",
-            "hidden_states",
-            "data",
-            "data_sha256",
-            "num_pairs",
-        ),
-        *("num_train", "num_dev", "num_held_out", "measured_at", "notes"),
+        *("combine", "layers", "made_from", "loss", "hidden_states"),
+        *("data", "data_sha256", "num_pairs", "num_train", "num_dev", "num_held_out"),
+        *("measured_at", "notes"),
     )
     value: dict[str, Any] = {
         "format": _FORMAT,
@@ -175,8 +167,8 @@ def _origin(report: DistilReport) -> str:
         joined = f" The target is the mean of the teachers' {report.combine} logits."
     return (
         f"The student began as {made}, and learned the logits{states} of {report.num_pairs:,} pairs of "
-        f"{report.data} ({report.loss}): {report.num_train:,} rows, {report.num_dev:,} to choose the checkpoint by. What follows was "
-        f"measured on {report.num_held_out:,} other rows, of other queries.{joined}"
+        f"{report.data} ({report.loss}): {report.num_train:,} rows, {report.num_dev:,} to choose the checkpoint by. "
+        f"What follows was measured on {report.num_held_out:,} other rows, of other queries.{joined}"
     )
 
 

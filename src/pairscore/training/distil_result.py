@@ -23,7 +23,7 @@ from pairscore.training.distil_measure import (
     measure_kept,
     measure_quality,
 )
-from pairscore.training.distil_plan import Done, Lesson, Run, Teacher, Unseen, follows_states
+from pairscore.training.distil_plan import Done, Lesson, Run, Teacher, Unseen
 from pairscore.training.distil_report import DistilReport, Side
 from pairscore.training.students import num_layers_of
 
@@ -70,7 +70,7 @@ def report_of(run: Run, lesson: Lesson, unseen: Unseen) -> DistilReport:
         layers=asked.layers or (),
         made_from=resolve(asked.recipe.base).name,
         loss=lesson.loss,
-        hidden_states=follows_states(asked),
+        hidden_states=run.hidden_states,
         data=Path(asked.recipe.data.train).name,
         data_sha256=lesson.sha256,
         num_pairs=lesson.num_pairs,

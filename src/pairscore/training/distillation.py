@@ -233,7 +233,7 @@ def _train(run: Run, lesson: Lesson, *, resume: bool) -> TrainResult:
 def _wrap_loss(run: Run, rows: TrainingData) -> WrapLoss | None:
     """What draws the student's layers to the states of the model that they were taken from."""
     asked = run.asked
-    if asked.layers is None or not follows_states(asked):
+    if asked.layers is None or not run.hidden_states:
         return None
     source, layers, variance = resolve(asked.recipe.base), asked.layers, label_variance(rows)
 

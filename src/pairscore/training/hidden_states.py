@@ -48,7 +48,7 @@ class HiddenStatesLoss(nn.Module):  # type: ignore[misc] # the library is not th
 
     Every term is a share of a variance that is left unexplained: 1 for a student that always says the mean, 0 for one
     that says it all. So they can be added, and none outweighs the others because of its unit. Of the last layer the
-    first token counts alone: it is the one that the head reads.
+    first token counts alone: it is the one that most heads read. A decoder's reads another, and learns by the logits.
 
     The student trains without dropout, because what it shall give is exact, and its embeddings, which are the whole
     model's, stay as they are.
@@ -87,10 +87,6 @@ class HiddenStatesLoss(nn.Module):  # type: ignore[misc] # the library is not th
             found = found + self._lacking(seen) / len(self._seen)
         self._seen = []
         return found
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """What sentence-transformers writes down of a loss."""
-        return {"loss": type(self.loss).__name__, "layers": self._layers}
 
     def _ask(self, module: Any, args: _Args, kwargs: _Kwargs) -> tuple[_Args, _Kwargs]:
         del module

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import psutil
 import pytest
+from tests.ports import free_port
 
 START_S = 60.0
 BODY_TIMEOUT_S = 1.0
@@ -187,9 +188,7 @@ def wait(condition: Callable[[], bool], timeout_s: float, told: Callable[[], obj
 @contextlib.contextmanager
 def running(folder: Path, *, backend: str = "fake", **settings: Any) -> Iterator[Service]:
     """A service; at the end it stops in peace, and its log holds nothing that it should not."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     log = folder / "log.txt"
     variables = {f"PAIRSCORE_{name.upper()}": str(value) for name, value in settings.items()}
     with log.open("wb") as output:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.signals.serving import NUM_CLIENTS, Server, Start, free_port
+from tests.e2e.signals.serving import NUM_CLIENTS, Server, Start
+from tests.ports import free_port
 
 
 @pytest.fixture

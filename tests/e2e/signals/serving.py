@@ -106,14 +106,6 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, server: Server) 
 Start = Callable[..., Server]
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass(kw_only=True, slots=True)
 class Attempt:
     """One request of a client; `status` stays None if the connection was closed without an answer."""

@@ -1,0 +1,23 @@
+"""Ports on which nobody listens, for servers under test."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+
+__all__ = ["free_port", "free_ports"]
+
+
+def free_port() -> int:
+    """One port."""
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(num: int) -> list[int]:
+    """As many different ones; all are held until the last is known."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(num)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

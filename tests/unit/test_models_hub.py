@@ -209,6 +209,16 @@ def test_a_folder_for_another_machine_is_whole_and_verified(
         resolve(place, kind="safetensors")
 
 
+def test_a_manifest_that_lies_on_the_hub_is_not_taken_for_ours(
+    hub: LocalHub, tmp_path: Path
+) -> None:
+    """Somebody uploaded a folder that was pulled once: its manifest speaks of other files."""
+    hub.commit(1, {**BERT, "manifest.json": b'{"files": {"model.onnx": "0"}}'})
+    pulled = store.pull(NAME, to=tmp_path / "model")
+
+    assert resolve(tmp_path / "model") == pulled.files
+
+
 def test_a_folder_is_made_from_the_cache_when_the_hub_is_away(
     hub: LocalHub, tmp_path: Path
 ) -> None:

@@ -191,7 +191,12 @@ def _parts(weights: Collection[str], names: Collection[str], folder: Path) -> tu
 
 
 def _data(names: Collection[str]) -> list[str]:
-    return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in _DATA)]
+    """What is read beside weights; not a manifest of somebody's folder, because ours stands in its place."""
+    return [
+        name
+        for name in names
+        if name != MANIFEST and any(fnmatch.fnmatch(name, pattern) for pattern in _DATA)
+    ]
 
 
 def _beside(weights: str) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pairscore import BiEncoder, CrossEncoder, RankedDocument, RoadConfig, Scores, SearchPipeline
+from pairscore.explaining.records import Explanation
 from pairscore.retrieval.base import Document
 from pairscore.retrieval.index import SearchIndex
 from pairscore.retrieval.results import SearchHit
@@ -18,6 +19,7 @@ assert_type(model.predict([("a", "b")]), npt.NDArray[np.float32])
 assert_type(model.predict([["a", "b"]], batch_size=32), npt.NDArray[np.float32])
 assert_type(model.score([("a", "b")]), Scores)
 assert_type(model.rank("q", ["d"], top_k=1), list[RankedDocument])
+assert_type(model.explain("q", "d", units="words", max_pairs=64), Explanation)
 with model as opened:
     assert_type(opened, CrossEncoder)
 

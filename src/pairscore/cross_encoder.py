@@ -25,9 +25,8 @@ from pairscore.arguments import (
 )
 from pairscore.closing import Closing
 from pairscore.config import Chunking, LongDocuments, RoadConfig, SettledConfig, chosen_chunking
-from pairscore.errors import (
-    ClosedError,
-)
+from pairscore.errors import ClosedError
+from pairscore.explaining.explaining import Explaining
 from pairscore.models.card import Card
 from pairscore.road import ranking
 from pairscore.road.ahead import each_ahead
@@ -49,7 +48,7 @@ _WINDOW = 8192
 _MAX_WINDOWS = 2048
 
 
-class CrossEncoder(Closing):
+class CrossEncoder(Explaining, Closing):
     """A cross-encoder: reads both texts of a pair at once and gives one score.
 
     Any number of threads may share one instance.

@@ -34,6 +34,10 @@ def test_the_wheel_carries_the_models_and_their_licences(tmp_path: Path) -> None
             assert digests == wanted
             assert model + "MODEL.md" in names
     assert "pairscore/py.typed" in names
+    static = ROOT / "src/pairscore/service/page/static"
+    page = {p.relative_to(ROOT / "src").as_posix() for p in static.rglob("*") if p.is_file()}
+    assert "pairscore/service/page/static/index.html" in page
+    assert page <= set(names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith("tests") for name in names)

@@ -44,6 +44,8 @@ CONTRADICTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         {"autotune": True, "num_workers": 1, "budget": 512},
         ("autotune is on", option("num_workers"), option("budget")),
     ),
+    ({"model_control": "ops"}, ("there are no keys; nobody could be told apart",)),
+    ({"model_control": "*, ops"}, ("* is every request already", option("model_control"))),
     ({"public_metrics": False}, ("public_metrics is off and there are no keys",)),
     (
         {"redis_url": f"redis://:{SECRET}@h", "cache_bytes": 0},
@@ -64,6 +66,7 @@ WARNINGS: list[tuple[dict[str, Any], str]] = [
     ({"host": "0.0.0.0"}, "host is '0.0.0.0' and there are no keys"),
     ({"host": "::"}, "host is '::' and there are no keys"),
     ({"host": "search.internal"}, "host is 'search.internal' and there are no keys"),
+    ({"host": "::", "model_control": "*"}, "whoever reaches this machine can unload its models"),
     ({"api_keys": KEYS}, "api_keys is given as a flag"),
     ({"backend": "fake"}, "backend is fake"),
     ({"backend": "fake", "autotune": True}, "autotune is on and backend is fake"),
@@ -90,6 +93,9 @@ FINE: list[dict[str, Any]] = [
     {"model": "cross-encoder/ms-marco-MiniLM-L6-v2"},
     {"model": "somebody/unknown@v1.0"},
     {"model": "."},
+    {"model_control": "*"},
+    {"compare_encoder": "None"},
+    {"compare_encoder": "somebody/unknown@v1.0"},
     {"max_length": 512},
 ]
 

@@ -170,6 +170,11 @@ class PairTokenizer(Vocabulary):
         return self._prompt + query
 
     @property
+    def num_prompt_tokens(self) -> int:
+        """The first tokens of each query, which are the prompt's and no text's own."""
+        return self._num_prompt_tokens
+
+    @property
     def truncation_side(self) -> TruncationSide:
         """The end of a document that is cut unless a request says otherwise."""
         return self._config.truncation_side
@@ -270,8 +275,20 @@ class PairTokenizer(Vocabulary):
     def _join(
         self, query: IntArray, document: IntArray, *, truncation: Truncation, position: int
     ) -> Encoded:
-        side = truncation.side or self._config.truncation_side
         whole = len(query) + len(document)
+        query, document = self.fitted(query, document, truncation=truncation, position=position)
+        cut = len(query) + len(document) < whole
+        return self._template.assemble(query, document, truncated=cut)
+
+    def fitted(
+        self, query: IntArray, document: IntArray, *, truncation: Truncation, position: int = 0
+    ) -> tuple[IntArray, IntArray]:
+        """What the model reads of two texts' tokens, or of whatever stands for them: the one truncation policy.
+
+        Raises:
+            TooLongError: the pair at this position would have to be cut, and `truncation` is strict.
+        """
+        side = truncation.side or self._config.truncation_side
         query = self.kept_query(query, truncation.max_query_tokens, side)
         document = _kept(document, truncation.max_document_tokens, side)
         length = len(query) + len(document)
@@ -280,15 +297,14 @@ class PairTokenizer(Vocabulary):
         )
         room = len(fitted) + left
         if length <= room:
-            return self._template.assemble(query, document, truncated=length < whole)
+            return query, document
         if truncation.strict and room == self._room:
             raise TooLongError(
                 position=position,
                 num_tokens=length + self._template.num_special,
                 max_tokens=self._max_length,
             )
-        query, document = fitted, _kept(document, left, side)
-        return self._template.assemble(query, document, truncated=True)
+        return fitted, _kept(document, left, side)
 
 
 def _with_offsets(encoding: Encoding) -> TextTokens:

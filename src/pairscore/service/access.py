@@ -25,7 +25,7 @@ _log = logging.getLogger("pairscore.service")
 
 PUBLIC_PATHS: Final = frozenset({"/livez", "/readyz", "/health", "/", "/docs", "/openapi.json"})
 """What probes, and people who have no key yet, must reach. It tells nothing about anybody's texts."""
-PUBLIC_PREFIXES: Final = frozenset({"/docs-files/"})
+PUBLIC_PREFIXES: Final = frozenset({"/docs-files/", "/page/"})
 """Folders of static files, each with a slash at its end."""
 
 KEY_NAME: Final = "key_name"

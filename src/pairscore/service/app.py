@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -23,7 +23,18 @@ import pairscore
 from pairscore.errors import PairscoreError
 from pairscore.retrieval.opening import OpenedIndex
 from pairscore.road.road import Road
-from pairscore.service import batching, fleet_control, health, problems, routes, search
+from pairscore.service import (
+    batching,
+    compare,
+    explain,
+    fleet_control,
+    health,
+    page,
+    problems,
+    routes,
+    score_details,
+    search,
+)
 from pairscore.service.access import PUBLIC_PATHS, Access
 from pairscore.service.dialects import models
 from pairscore.service.fleet_specs import default_spec, specs_of
@@ -43,7 +54,7 @@ _NO_TELEMETRY: Final[Any] = dict.fromkeys(
     ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
 )
 # Swagger UI comes from a package, not from a CDN, so that /docs works without network.
-_PAGE_PATH: Final = "/docs-files"
+_DOCS_FILES: Final = "/docs-files"
 
 
 class _App(FastAPI):
@@ -57,6 +68,9 @@ class _App(FastAPI):
                     *((model, "validation") for model in routes.posted_models()),
                     *batching.described(),
                     *search.described(),
+                    *score_details.described(),
+                    *compare.described(),
+                    *explain.described(),
                 ],
                 ref_template=_COMPONENTS,
             )
@@ -65,12 +79,20 @@ class _App(FastAPI):
         return super().openapi()
 
 
-class _PageFiles(StaticFiles):
+class _DocsFiles(StaticFiles):
     """Small files, always sent whole: a range that is none would be answered in another shape."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
         await super().__call__({**scope, "headers": headers}, receive, send)
+
+
+class _Folder(Mount):
+    """A mounted folder that is a route like the others: logs and metrics name it."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        return match, {**child, "route": self}
 
 
 def create_app(
@@ -109,11 +131,15 @@ def create_app(
     app.include_router(routes.router)
     app.include_router(batching.router)
     app.include_router(search.router)
+    app.include_router(score_details.router)
+    app.include_router(compare.router)
+    app.include_router(explain.router)
     app.include_router(fleet_control.router)
     app.include_router(models.router)
-    app.add_api_route("/", _index, include_in_schema=False)
+    app.include_router(page.router)
     app.add_api_route("/docs", _docs, include_in_schema=False)
-    app.mount(_PAGE_PATH, _PageFiles(packages=[("fastapi_offline", "static")]))
+    files = _DocsFiles(packages=[("fastapi_offline", "static")])
+    app.router.routes.append(_Folder(_DOCS_FILES, app=files))
     app.add_exception_handler(PairscoreError, problems.of_pairscore_error)
     app.add_exception_handler(Refusal, problems.of_refusal)
     app.add_exception_handler(HTTPException, problems.of_http_exception)
@@ -184,13 +210,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(parts.tracing.close)
 
 
-async def _index(request: Request) -> RedirectResponse:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
-
-
 async def _docs() -> HTMLResponse:
     # Relative addresses, so that the page works behind a proxy's path too.
-    files = _PAGE_PATH.removeprefix("/")
+    files = _DOCS_FILES.removeprefix("/")
     return get_swagger_ui_html(
         openapi_url="openapi.json",
         title="pairscore",

@@ -26,7 +26,7 @@ from pairscore.retrieval.milvus_place import is_milvus
 from pairscore.service.fields import Setting, option, variable
 from pairscore.service.fleet_specs import specs_of
 from pairscore.service.keys import KeyRing
-from pairscore.service.settings import SETTINGS, ServiceSettings, unknown_variables
+from pairscore.service.settings import EVERYBODY, SETTINGS, ServiceSettings, unknown_variables
 from pairscore.service.shadow_plan import plan_of
 
 __all__ = ["as_toml", "check"]
@@ -68,6 +68,8 @@ def check(settings: ServiceSettings) -> tuple[str, ...]:
     for spec in specs:
         if spec.place is not None:
             check_name(spec.place)
+    if settings.bi_encoder is not None:
+        check_name(settings.bi_encoder)
     _check_extras(settings)
     return (*_odd_numbers(settings), *_odd_doors(settings), *_idle(settings), *unknown_variables())
 
@@ -110,15 +112,26 @@ def _access(settings: ServiceSettings) -> Iterator[str]:
         )
     except SettingError as error:
         yield str(error)
-    if settings.controllers and not _has_keys(settings):
-        yield (
-            f"model_control is {settings.model_control!r} and there are no keys; nobody could be told apart; "
-            f"set keys with {option('keys_file')}, or leave out {option('model_control')}"
-        )
+    yield from _control(settings)
     if not settings.public_metrics and not _has_keys(settings):
         yield (
             "public_metrics is off and there are no keys; everybody could read /metrics all the same; "
             f"set keys with {option('keys_file')}, or leave out {option('public_metrics')}"
+        )
+
+
+def _control(settings: ServiceSettings) -> Iterator[str]:
+    names = settings.controllers
+    if EVERYBODY in names and len(names) > 1:
+        yield (
+            f"model_control is {settings.model_control!r}; {EVERYBODY} is every request already, and the names say "
+            f"otherwise; give {EVERYBODY} alone, or the names, with {option('model_control')}"
+        )
+    elif names and EVERYBODY not in names and not _has_keys(settings):
+        yield (
+            f"model_control is {settings.model_control!r} and there are no keys; nobody could be told apart; "
+            f"set keys with {option('keys_file')}, let every request with {EVERYBODY}, or leave out "
+            f"{option('model_control')}"
         )
 
 
@@ -226,6 +239,11 @@ def _odd_doors(settings: ServiceSettings) -> Iterator[str]:
             f"host is {settings.host!r} and there are no keys; whoever reaches this machine can use the service; "
             f"set keys with {option('keys_file')}"
         )
+        if EVERYBODY in settings.controllers:
+            yield (
+                f"host is {settings.host!r}, there are no keys, and model_control is {EVERYBODY!r}; whoever reaches "
+                f"this machine can unload its models; leave out {option('model_control')}"
+            )
     if settings.source("api_keys") == "flag":
         yield (
             "api_keys is given as a flag; other users of this machine can read it in the list of processes; "

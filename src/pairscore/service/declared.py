@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
 from pairscore.config import DEFAULT_BUDGET, DEFAULT_MAX_WINDOWS
+from pairscore.models.catalog import DEFAULT_ENCODER
 from pairscore.service.fields import (
     ANY_CASE,
     MIB,
@@ -138,6 +139,12 @@ class Declared(BaseSettings):
         metavar="NAME",
         otherwise="the one that the index names",
     )
+    compare_encoder: str = declare(
+        Panel.SEARCH,
+        "The bi-encoder that /v1/compare sets beside the cross-encoder: a name, a folder or a hub id; none turns it off.",
+        metavar="NAME",
+        default=DEFAULT_ENCODER,
+    )
     host: str = declare(
         Panel.SERVER,
         "The address to listen on; 0.0.0.0 is every network of the machine.",
@@ -173,6 +180,13 @@ class Declared(BaseSettings):
         "Pairs that all queries of one request to /v1/rerank/batch may hold together.",
         metavar="N",
         default=10_000,
+    )
+    max_explain_pairs: int = declare(
+        Panel.LIMITS,
+        "Pairs that one request to /v1/explain may have the model read.",
+        metavar="N",
+        default=512,
+        ge=2,
     )
     max_chars: PositiveInt = declare(
         Panel.LIMITS, "Characters that one text may have.", metavar="CHARS", default=100_000
@@ -282,7 +296,8 @@ class Declared(BaseSettings):
     )
     model_control: str | None = declare(
         Panel.ACCESS,
-        "The names of the API keys that may load, unload and reload models, separated by commas.",
+        "The names of the API keys that may load, unload and reload models, separated by commas; * is every request, "
+        "without a key too.",
         metavar="NAMES",
         otherwise="nobody may",
     )

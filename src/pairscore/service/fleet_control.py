@@ -22,9 +22,9 @@ from pairscore.service.fleet_member import Member
 from pairscore.service.parts import Parts, PartsOfApp
 from pairscore.service.refusals import Refusal
 from pairscore.service.schemas import Body
-from pairscore.service.settings import option
+from pairscore.service.settings import EVERYBODY, option
 
-__all__ = ["ModelChoice", "router"]
+__all__ = ["ModelChoice", "may_control", "router"]
 
 
 class ModelChoice(Body):
@@ -38,14 +38,20 @@ class ModelChoice(Body):
 router = APIRouter()
 
 
+def may_control(request: Request, parts: Parts) -> bool:
+    """Whether a request may load and unload models; without such a setting none may."""
+    controllers = parts.settings.controllers
+    name = getattr(request.state, KEY_NAME, "")
+    return EVERYBODY in controllers or (bool(name) and name in controllers)
+
+
 def _check_key(request: Request, parts: Parts) -> None:
     """Let those in who may.
 
     Raises:
-        Refusal: its key is not among those that may; without such a setting nobody's is.
+        Refusal: its key is not among those that may.
     """
-    name = getattr(request.state, KEY_NAME, "")
-    if not name or name not in parts.settings.controllers:
+    if not may_control(request, parts):
         raise Refusal(
             "ModelControlError",
             "this request may not load or unload models; the operator names the API keys that may, "

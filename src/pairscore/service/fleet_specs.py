@@ -19,7 +19,7 @@ from pairscore.models.naming import parse
 from pairscore.service.fields import option
 from pairscore.service.settings import ServiceSettings
 
-__all__ = ["ModelSpec", "default_spec", "specs_of"]
+__all__ = ["ModelSpec", "default_spec", "own_name", "specs_of"]
 
 _NAMED: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.*)", re.ASCII | re.DOTALL)
 
@@ -74,7 +74,7 @@ def _spec(text: str | None) -> ModelSpec:
             f"a folder, a known name or a hub id, with {option('model')}"
         )
     return ModelSpec(
-        name=alias or _own_name(place),
+        name=alias or own_name(place),
         place=place,
         names=tuple(dict.fromkeys(_names(alias, place))),
     )
@@ -83,13 +83,13 @@ def _spec(text: str | None) -> ModelSpec:
 def _names(alias: str | None, place: str | None) -> Iterator[str]:
     if alias is not None:
         yield alias
-    yield _own_name(place)
+    yield own_name(place)
     if place is not None:
         yield place
 
 
-def _own_name(place: str | None) -> str:
-    """As `models.resolve` will call it."""
+def own_name(place: str | None) -> str:
+    """What a model at that place is called, as `models.resolve` will call it; None is the default one."""
     asked = parse(DEFAULT_MODEL if place is None else place)
     if asked.is_folder:
         return asked.with_file(Path(asked.name).resolve().name)

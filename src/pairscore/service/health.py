@@ -9,14 +9,18 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 import pairscore
+from pairscore.road.road import Road
+from pairscore.service.fleet_control import may_control
 from pairscore.service.fleet_member import Member, reason_of
 from pairscore.service.parts import Parts, PartsOfApp
+from pairscore.service.refusals import Refusal
 from pairscore.service.runtime import versions
 from pairscore.service.schemas import (
     Alive,
     Health,
     InfinityHealth,
     Info,
+    InfoExplain,
     InfoIndex,
     InfoModel,
     Limits,
@@ -87,9 +91,14 @@ async def health(response: Response, parts: PartsOfApp) -> Health:
         503: {"model": ProblemBody, "description": "The model is not loaded."},
     },
 )
-async def info(parts: PartsOfApp) -> Info:
-    """The default model's name, revision, sha256, backend and scale; threads, limits, versions; and every model."""
-    road, settings = parts.runtime.engine.road, parts.settings
+async def info(request: Request, parts: PartsOfApp) -> Info:
+    """The default model's name, revision, sha256, backend and scale; threads, limits, versions; and every model.
+
+    While the default model is not in memory the answer is 503: `ModelUnloadedError` if it was unloaded, so that the next
+    request that scores loads it again, else `ModelError`.
+    """
+    road, settings = _road(parts), parts.settings
+    comparer = parts.runtime.comparer
     return Info(
         **dict(_tei_info(parts)),
         model=parts.runtime.fleet.default.name,
@@ -112,6 +121,9 @@ async def info(parts: PartsOfApp) -> Info:
         ),
         models=[_model(member) for member in parts.runtime.fleet.members],
         index=_index(parts.runtime.searcher),
+        bi_encoder=None if comparer is None else comparer.name,
+        may_control=may_control(request, parts),
+        explain=InfoExplain(max_pairs=settings.max_explain_pairs),
         versions=versions(),
     )
 
@@ -127,6 +139,24 @@ async def infinity_health(response: Response, parts: PartsOfApp) -> InfinityHeal
     """The time, as Infinity answers; and, as it does not, 503 while the model is not loaded."""
     response.status_code = _OK if parts.runtime.loaded else _UNAVAILABLE
     return InfinityHealth(unix=time.time())
+
+
+def _road(parts: Parts) -> Road:
+    """The default model.
+
+    Raises:
+        Refusal: it was unloaded.
+        ModelError: it is not loaded for another reason.
+    """
+    fleet = parts.runtime.fleet
+    if fleet.default.state == "unloaded":
+        # Without Retry-After: time alone brings nothing back.
+        raise Refusal(
+            "ModelUnloadedError",
+            f"the model {fleet.default.name!r} was unloaded; the next request that scores loads it again, and so does "
+            "POST /v1/models/load",
+        )
+    return parts.runtime.engine.road
 
 
 def _model(member: Member) -> InfoModel:
@@ -152,7 +182,7 @@ def _index(searcher: Searcher | None) -> InfoIndex | None:
 
 
 def _tei_info(parts: Parts) -> TeiInfo:
-    road, settings = parts.runtime.engine.road, parts.settings
+    road, settings = _road(parts), parts.settings
     backend, _, dtype = road.backend_name.partition("-")
     return TeiInfo(
         model_id=parts.runtime.fleet.default.name,

@@ -23,8 +23,10 @@ __all__ = ["QUIET_ROUTES", "AccessRecord", "LogFormat", "access", "configure", "
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
-QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/health", "/metrics"})
-"""Probes come every few seconds; those that went well are logged at `debug` only."""
+QUIET_ROUTES: Final = frozenset(
+    {"/livez", "/readyz", "/health", "/metrics", "/page/{path:path}", "/docs-files"}
+)
+"""Probes come every few seconds, and a page asks for two dozen files; what went well is logged at `debug` only."""
 
 _METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}

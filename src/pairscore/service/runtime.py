@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Final
 
 import pairscore
+from pairscore.bi_encoder import BiEncoder
 from pairscore.cache import open_cache
 from pairscore.cache.base import ScoreCache
 from pairscore.config import DEFAULT_MAX_CHARS, RoadConfig, num_cores
@@ -23,10 +24,11 @@ from pairscore.road.backends.base import BackendOptions
 from pairscore.road.backends.opening import kind_of
 from pairscore.road.road import Road, open_road
 from pairscore.service.autotune import tuned
+from pairscore.service.comparer import Comparer
 from pairscore.service.fleet import Fleet
 from pairscore.service.fleet_memory import keep_one_heap, weights_bytes
 from pairscore.service.fleet_opening import Opener, Opening
-from pairscore.service.fleet_specs import ModelSpec
+from pairscore.service.fleet_specs import ModelSpec, own_name
 from pairscore.service.searcher import Searcher
 from pairscore.service.settings import ServiceSettings
 from pairscore.service.shadow import Shadow
@@ -80,6 +82,7 @@ class Runtime:
         if opening is None and settings.index is not None:
             opening = partial(_open_index, settings, settings.index)
         self.searcher = None if opening is None else Searcher(opening)
+        self.comparer = _comparer(settings)
         plan = plan_of(settings, specs)
         self.shadow = None if plan is None else Shadow(plan, numbers=telemetry.shadow)
         self._settings = settings
@@ -136,6 +139,8 @@ class Runtime:
             PairscoreError: one of them cannot be done.
         """
         self._draining = False
+        if self.comparer is not None:
+            self.comparer.reopen()
         if len(self._specs) > 1:
             keep_one_heap()
         try:
@@ -268,6 +273,8 @@ class Runtime:
     async def _let_go(self) -> None:
         if self.searcher is not None:
             await self.searcher.close()
+        if self.comparer is not None:
+            await self.comparer.close()
         if self.shadow is not None:
             await self.shadow.close()
         cache, self._cache = self._cache, None
@@ -310,6 +317,15 @@ def _open_index(settings: ServiceSettings, uri: str) -> OpenedIndex:
     return open_index(
         uri, encoder=settings.encoder, backend="fake" if settings.backend == "fake" else "onnx"
     )
+
+
+def _comparer(settings: ServiceSettings) -> Comparer | None:
+    """What makes the cosines of `/v1/compare`; the index's own bi-encoder is another one's, with other threads."""
+    place = settings.bi_encoder
+    if place is None:
+        return None
+    opening = partial(BiEncoder, place, backend="fake" if settings.backend == "fake" else "onnx")
+    return Comparer(own_name(place), opening)
 
 
 def _engine_config(settings: ServiceSettings, *, num_models: int) -> EngineConfig:

@@ -24,6 +24,7 @@ __all__ = [
     "Health",
     "InfinityHealth",
     "Info",
+    "InfoExplain",
     "InfoIndex",
     "InfoModel",
     "Limits",
@@ -255,6 +256,12 @@ class InfoIndex(BaseModel):
     modes: list[str] = Field(description="How it can be searched, the best way first.")
 
 
+class InfoExplain(BaseModel):
+    """What `/v1/explain` allows."""
+
+    max_pairs: int = Field(description="Pairs that one request may have the model read.")
+
+
 class Info(TeiInfo):
     """What is served, and how; with the fields that text-embeddings-inference has there."""
 
@@ -272,6 +279,13 @@ class Info(TeiInfo):
     limits: Limits
     models: list[InfoModel] = Field(description="All of them, the default first.")
     index: InfoIndex | None = Field(description="null: the server has none.")
+    bi_encoder: str | None = Field(
+        description="The bi-encoder of /v1/compare, loaded at its first call; null: it is turned off."
+    )
+    may_control: bool = Field(
+        description="Whether whoever asks, with this key, may load and unload models."
+    )
+    explain: InfoExplain
     versions: dict[str, str]
 
 

@@ -41,6 +41,7 @@ from pairscore.service.fields import (
 
 __all__ = [
     "ENV_PREFIX",
+    "EVERYBODY",
     "SETTINGS",
     "ServiceSettings",
     "calm_tokenizers",
@@ -48,6 +49,9 @@ __all__ = [
     "settings_table",
     "unknown_variables",
 ]
+
+EVERYBODY: Final = "*"
+"""As the name of a key: every request, one without a key too."""
 
 
 class ServiceSettings(Declared):
@@ -108,8 +112,13 @@ class ServiceSettings(Declared):
 
     @property
     def controllers(self) -> tuple[str, ...]:
-        """The names of the keys that may load, unload and reload models."""
+        """The names of the keys that may load, unload and reload models; `EVERYBODY` is all requests."""
         return _listed(self.model_control)
+
+    @property
+    def bi_encoder(self) -> str | None:
+        """Where the bi-encoder of `/v1/compare` is; None turns it off."""
+        return None if self.compare_encoder.casefold() == "none" else self.compare_encoder
 
     @property
     def skipped_checks(self) -> tuple[str, ...]:

@@ -119,7 +119,8 @@ def is_public(place: Place, *, public_metrics: bool) -> bool:
     if place.method not in READING:
         return False
     public = PUBLIC_PATHS | ({"/metrics"} if public_metrics else set())
-    return place.path in public or place.path == "/docs-files/some/file"
+    # The page's files are a route, the other ones a mounted folder.
+    return place.path in public or place.path in {"/docs-files/some/file", "/page/x"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

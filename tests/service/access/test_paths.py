@@ -213,7 +213,7 @@ class TestPaths:
     def test_the_defaults_are_few(self) -> None:
         """A longer list should be meant."""
         assert {"/livez", "/readyz", "/health", "/", "/docs", "/openapi.json"} == PUBLIC_PATHS
-        assert {"/docs-files/"} == PUBLIC_PREFIXES
+        assert {"/docs-files/", "/page/"} == PUBLIC_PREFIXES
 
 
 def test_every_route_of_the_service_needs_a_key(make_client: Any) -> None:

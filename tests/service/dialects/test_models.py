@@ -192,6 +192,7 @@ def test_info_has_both(client: TestClient) -> None:
     assert set(info) - set(tei) == {
         *("model", "revision", "sha256", "backend", "scale", "num_workers", "budget", "cache"),
         *("calibration", "limits", "models", "index", "versions"),
+        *("bi_encoder", "may_control", "explain"),
     }
 
 

@@ -195,6 +195,9 @@ SHAPES: Final[Mapping[str, Shape]] = {
 PREFIXES: Final[Mapping[str, str]] = {
     "/v1/rerank/batch": NATIVE,
     "/v1/search": NATIVE,
+    "/v1/compare": NATIVE,
+    "/v1/explain": NATIVE,
+    "/v1/score/details": NATIVE,
     "/tei/": "tei",
     "/cohere/": "cohere",
     "/jina/": "jina",

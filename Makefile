@@ -16,7 +16,7 @@ export HF_HUB_OFFLINE := 1
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test test-all check bench bench-serve evaluate docs model clean
+.PHONY: help setup serve demo test test-page test-all check bench bench-serve evaluate docs model clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,14 +46,22 @@ setup: .venv/.ready ## make .venv with everything but torch
 serve: setup ## serve the bundled model on http://127.0.0.1:8000
 	$(BIN)/pairscore serve
 
-demo: setup ## rank real documents for a real query
-	$(BIN)/pairscore rank "How do I mend a flat tyre?" examples/documents.txt --top-k 5
+demo: setup ## rank real passages, and compare a bi-encoder with cross-encoders
+	$(BIN)/pairscore demo
 	@echo
-	@echo "To serve the same model over HTTP:   make serve      (or: $(BIN)/pairscore serve)"
-	@echo "then open:                           http://127.0.0.1:8000/docs"
+	@echo "In the browser: run make serve, then open http://127.0.0.1:8000/"
 
 test: setup ## the fast tests, without torch
 	$(BIN)/python $(PYTEST)
+
+test-page: setup ## the page of the service, in Chromium
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || test -n "$$CHROMIUM" || { \
+		if test "$$(id -u)" = 0 && command -v apt-get > /dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium > /dev/null; \
+		else \
+			echo "these tests need Chromium: install it (Debian: sudo apt-get install chromium), or name it: CHROMIUM=/path/to/chrome make test-page" >&2; exit 1; \
+		fi; }
+	$(BIN)/python -m pytest -m page tests/page
 
 test-all: .venv-oracle/.ready .venv-clients/.ready .venv-clients-older/.ready ## all tests: slow ones, real clients, sentence-transformers too
 	$(ORACLE)/python $(PYTEST) -m ""
@@ -75,11 +83,13 @@ bench-serve: setup .venv-oracle/.ready ## servers under load, beside the article
 evaluate: setup .venv-oracle/.ready ## accuracy against float32 and on judged data
 	$(ORACLE)/python benchmarks/evaluate.py
 
-docs: setup ## write the generated pages anew
+docs: setup ## write the generated pages anew, and build the documentation's site into site/
 	$(BIN)/python tools/build_docs.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 model: setup ## make the bundled models anew from their published weights
 	$(BIN)/python tools/build_bundled_model.py
 
 clean: ## remove environments, caches and what the benchmarks made
-	rm -rf .venv .venv-oracle .venv-peers .venv-infinity .venv-clients .venv-clients-older benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oracle .venv-peers .venv-infinity .venv-clients .venv-clients-older benchmarks/work .pytest_cache .mypy_cache .ruff_cache .hypothesis site

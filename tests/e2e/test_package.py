@@ -33,7 +33,7 @@ def test_the_wheel_carries_the_models_and_their_licences(tmp_path: Path) -> None
             digests = {n: hashlib.sha256(archive.read(model + n)).hexdigest() for n in wanted}
             assert digests == wanted
             assert model + "MODEL.md" in names
-    assert "pairscore/py.typed" in names
+    assert {"pairscore/py.typed", "pairscore/cli/demo.json"} <= set(names)
     static = ROOT / "src/pairscore/service/page/static"
     page = {p.relative_to(ROOT / "src").as_posix() for p in static.rglob("*") if p.is_file()}
     assert "pairscore/service/page/static/index.html" in page

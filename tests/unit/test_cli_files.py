@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.cli_bars import Recorder
 from typer.testing import CliRunner, Result
 
-from pairscore.cli import stream
+from pairscore.cli import progress, stream
 from pairscore.cli.interrupt import Stopped, Stopping
 from pairscore.cli.main import app
+from pairscore.cli.stage import Stage
 from pairscore.cross_encoder import CrossEncoder
 
 CSV = "id,query,document\n1,berlin,berlin\n2,berlin,paris\n"
@@ -258,9 +260,9 @@ def test_a_terminal_gets_a_progress_bar(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A person sees how far it is; quiet and pipes draw nothing."""
-    drawn = []
-    monkeypatch.setattr("rich.progress.Progress.add_task", lambda *_, **kind: drawn.append(kind))
-    monkeypatch.setattr("rich.progress.Progress.update", lambda *_, **kind: drawn.append(kind))
+    drawn: list[Stage] = []
+    monkeypatch.setattr(progress, "_DELAY_S", 0.0)
+    monkeypatch.setattr("pairscore.cli.bars.drawing", lambda: Recorder(drawn))
 
     _fake("score", "-i", pairs, "-o", tmp_path / "pipe.csv")
     assert drawn == []
@@ -269,8 +271,10 @@ def test_a_terminal_gets_a_progress_bar(
     assert drawn == []
     _fake("score", "-i", pairs, "-o", tmp_path / "terminal.csv")
 
-    assert drawn[0]["total"] == len(CSV)
-    assert drawn[-1] == {"completed": len(CSV), "num_rows": 2}
+    loading, scoring = drawn
+    assert (loading.name, loading.extent) == ("loading the model", None)
+    assert (scoring.extent, scoring.position) == (len(CSV), len(CSV))
+    assert (scoring.num_done, scoring.unit) == (2, "pairs")
 
 
 def test_a_signal_during_a_write_waits_for_its_end() -> None:

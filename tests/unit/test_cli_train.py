@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from pairscore.cli import train_options, train_progress
+from pairscore.cli import progress, train_options, train_progress
 from pairscore.cli.main import app
 from pairscore.cli.train_progress import listening
 from pairscore.errors import SettingError
@@ -282,23 +282,26 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_terminal_gets_a_line_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     """With step, epoch, loss, learning rate and the best so far."""
-    moved: list[tuple[int, int, str]] = []
+    moved: list[tuple[int, int, str, str]] = []
 
     class Line:
         begin = tell = staticmethod(lambda text: None)
-        move = staticmethod(lambda done, total, text: moved.append((done, total, text)))
+        move = staticmethod(
+            lambda done, total, *, unit, text: moved.append((done, total, unit, text))
+        )
 
     told = train_progress._Told(Line())
     for event in EVENTS:
         told.trained(event)
 
     assert moved == [
-        (4, 9, "step 4 of 9  epoch 1.50  loss 0.5000  learning rate 2.0e-05"),
-        (10, 20, "step 4: scoring the dev part"),
+        (4, 9, "steps", "epoch 1.50  loss 0.5000  learning rate 2.0e-05"),
+        (10, 20, "pairs", "step 4: scoring the dev part"),
         (
             5,
             9,
-            "step 5 of 9  epoch 2.00  loss 0.4950  learning rate 1.0e-05  best spearman 0.8000",
+            "steps",
+            "epoch 2.00  loss 0.4950  learning rate 1.0e-05  best spearman 0.8000",
         ),
     ]
 
@@ -309,6 +312,7 @@ def test_the_bar_shows_texts_as_they_are(monkeypatch: pytest.MonkeyPatch) -> Non
     screen.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "_DELAY_S", 0.0)
 
     with listening(quiet=False) as listen:
         listen.step("measuring [base]")

@@ -162,6 +162,14 @@ def test_a_misspelt_name_lists_the_known_ones(name: str) -> None:
         resolve(name)
 
 
+@pytest.mark.parametrize("name", ["ms-marco-minilm-l21", "MS-MARCO-MiniLM-L12v", "sts-minlm"])
+def test_a_misspelt_name_is_told_the_one_that_is_near(name: str) -> None:
+    """A turned digit or a lost letter."""
+    near = "sts-minilm" if name.startswith("sts") else DEFAULT_MODEL
+    with pytest.raises(ModelNotFoundError, match=f"did you mean '{near}'"):
+        resolve(name)
+
+
 def test_a_hub_id_offline_says_how_to_fetch_it() -> None:
     """The command to run elsewhere, and the model that needs no network."""
     with pytest.raises(ModelOfflineError, match=f"models pull owner/name --to.*{DEFAULT_MODEL}"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pairscore import __version__
-from pairscore.cli import options, output
+from pairscore.cli import options, output, progress
 from pairscore.cli.calibration_report import Told, report
 from pairscore.cli.labelled import LabelColumns, LabelledPairs, read_labelled
 from pairscore.cli.records import with_records
@@ -289,7 +289,7 @@ def _fit(
     with options.open_encoder(chosen, quiet=not shown) as encoder:
         _check_label(encoder.card.name, encoder.card.labels)
         logits: list[float] = []
-        with output.progress(len(labelled.pairs), shown=shown) as advance:
+        with progress.progress(len(labelled.pairs), shown=shown, unit="pairs") as advance:
             for start in range(0, len(labelled.pairs), _CHUNK):
                 logits += encoder.score(labelled.pairs[start : start + _CHUNK]).logits.tolist()
                 advance(len(logits), len(logits))

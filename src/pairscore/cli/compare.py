@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairscore.cli import options, output
+from pairscore.cli import completion, options, output, progress
 from pairscore.cli.compare_page import report
 from pairscore.cli.evaluate_options import CollectionOptions, PairFileOptions
 from pairscore.cli.labelled import read_graded
@@ -59,6 +59,7 @@ class ComparisonOptions:
         str,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.encoders,
             help="The bi-encoder: a name, a folder or a hub id; none leaves it out.",
             rich_help_panel=_PANEL,
         ),
@@ -322,21 +323,25 @@ def _opened(asked: _Asked) -> Iterator[Models]:
         if comparison.bi_encoder != _NO_BI_ENCODER:
             from pairscore.bi_encoder import BiEncoder
 
-            bi = stack.enter_context(
-                BiEncoder(
-                    comparison.bi_encoder,
-                    num_workers=chosen.num_workers,
-                    backend="fake" if chosen.is_fake else "onnx",
+            with progress.waiting("loading the bi-encoder", shown=not asked.quiet):
+                bi = stack.enter_context(
+                    BiEncoder(
+                        comparison.bi_encoder,
+                        num_workers=chosen.num_workers,
+                        backend="fake" if chosen.is_fake else "onnx",
+                    )
                 )
-            )
         yield Models(cross=cross, bi=bi, bm25=not comparison.no_bm25)
 
 
 def _progress(asked: _Asked) -> Progress:
+    # Of a collection, documents are read and pairs are scored; both are texts to a system.
+    unit = "pairs" if asked.is_pairs or asked.is_examples else "texts"
+
     @contextmanager
     def opened(extent: int) -> Iterator[Callable[[int], None]]:
         num_done = 0
-        with output.progress(extent, shown=not asked.quiet) as move:
+        with progress.progress(extent, shown=not asked.quiet, unit=unit) as move:
 
             def advance(count: int) -> None:
                 nonlocal num_done

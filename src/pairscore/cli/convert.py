@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pairscore.cli import completion, options, output
 from pairscore.cli import convert_options as own
-from pairscore.cli import options, output
 from pairscore.cli.interrupt import Stopping
 from pairscore.cli.pair_texts import NamedColumns, read_pairs
+from pairscore.cli.steps import steps
 from pairscore.errors import ParityError, SettingError
 
 if TYPE_CHECKING:
@@ -64,7 +65,12 @@ class _Way:
 def convert(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="SOURCE", help="The model to convert.", show_default=False),
+        typer.Argument(
+            metavar="SOURCE",
+            help="The model to convert.",
+            autocompletion=completion.models,
+            show_default=False,
+        ),
     ] = None,
     *,
     target: own.OutputOption = None,
@@ -247,12 +253,19 @@ def _telling(texts: ParityTexts, *, quiet: bool) -> Iterator[Telling]:
     """What begins and how far it is, on standard error; a signal ends it all and leaves nothing behind."""
     from pairscore.convert.conversion import Telling
 
-    with Stopping() as stopping, output.progress(texts.num_pairs, shown=not quiet) as advance:
-        yield Telling(
-            step=lambda text: None if quiet else output.note(f"{text} ..."),
-            scored=lambda num_pairs: advance(num_pairs, num_pairs),
-            held=stopping.held,
-        )
+    with Stopping() as stopping, steps(shown=not quiet) as line:
+
+        def step(text: str) -> None:
+            if not quiet:
+                output.note(f"{text} ...")
+            if line is not None:
+                line.begin(text)
+
+        def scored(num_pairs: int) -> None:
+            if line is not None:
+                line.move(num_pairs, texts.num_pairs, unit="pairs")
+
+        yield Telling(step=step, scored=scored, held=stopping.held)
 
 
 def _show(report: Report, folder: Path | None, *, as_json: bool, quiet: bool) -> None:

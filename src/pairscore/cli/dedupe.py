@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairscore.cli import options, output
+from pairscore.cli import options, output, progress
 from pairscore.cli.dedupe_files import TextJob, Texts, read_texts, write_rows
 from pairscore.cli.dedupe_options import FileOptions, RuleOptions, check_options
 from pairscore.cli.dedupe_report import (
@@ -179,14 +179,16 @@ def _find(
     from pairscore.road.ranking import check_one_number
 
     with ExitStack() as stack:
-        encoder = stack.enter_context(_open_bi_encoder(rule, chosen))
+        with progress.waiting("loading the bi-encoder", shown=shown):
+            encoder = stack.enter_context(_open_bi_encoder(rule, chosen))
         cross = None
         if rule.rerank:
             cross = stack.enter_context(options.open_encoder(chosen, quiet=not shown))
             check_one_number(cross.card.name, cross.card.labels)
-        cut, picked = _cut(rule, sample, encoder, cross)
+        with progress.waiting("scoring the labelled sample", shown=shown and sample is not None):
+            cut, picked = _cut(rule, sample, encoder, cross)
         check_cut(cut, own=None if cross is None else cross.card.scale)
-        progress = stack.enter_context(watching(shown=shown))
+        watched = stack.enter_context(watching(shown=shown))
         found = find_duplicates(
             texts.texts,
             encoder=encoder,
@@ -194,7 +196,7 @@ def _find(
             cut=cut,
             options=mining,
             work=work,
-            progress=progress,
+            progress=watched,
         )
     return found, picked
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pairscore.cli import options
+from pairscore.cli import completion, options
 from pairscore.errors import SettingError
 from pairscore.files import FileFormat
 
@@ -214,6 +214,7 @@ class RuleOptions:
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.encoders,
             help="The bi-encoder: a name, a folder, or a hub id. Without it, the one inside the package.",
             rich_help_panel=_RULE_PANEL,
         ),

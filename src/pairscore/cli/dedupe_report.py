@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pairscore.cli import output
+from pairscore.cli import output, progress
 from pairscore.cli.dedupe_files import Texts
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ COLUMNS: Final[Mapping[str, type]] = {
 """The columns that are ours, in their order, with their types."""
 
 _STAGES: Final = {
-    "encode": "texts encoded",
-    "compare": "texts compared with all",
-    "selves": "texts scored with themselves",
-    "score": "pairs scored",
+    "encode": ("texts encoded", "texts"),
+    "compare": ("texts compared with all", "texts"),
+    "selves": ("texts scored with themselves", "texts"),
+    "score": ("pairs scored", "pairs"),
 }
 _MAX_SHOWN_GROUPS: Final = 20
 _MAX_SHOWN_CHARS: Final = 120
@@ -65,31 +65,7 @@ def watching(*, shown: bool) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _Lines()
         return
-    # Here, because a pipe needs no bar and rich takes a while to import.
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def move(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES[stage], total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
+    with progress.stages(_STAGES, shown=True) as move:
         yield move
 
 
@@ -102,11 +78,11 @@ class _Lines:
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage in self._begun:
             if done == total:
-                output.note(f"{_STAGES[stage]}: {total:,}")
+                output.note(f"{_STAGES[stage][0]}: {total:,}")
             return
         self._begun.add(stage)
         if done:
-            output.note(f"{_STAGES[stage]}: {done:,} of {total:,} are there already")
+            output.note(f"{_STAGES[stage][0]}: {done:,} of {total:,} are there already")
 
 
 def columns_of(

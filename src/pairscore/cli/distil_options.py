@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from pairscore.cli import completion
 from pairscore.cli.train_options import KindChoice
 from pairscore.errors import SettingError
 
@@ -52,6 +53,7 @@ class TeacherOptions:
             "--teacher",
             "-t",
             metavar="NAME",
+            autocompletion=completion.cross_encoders,
             help="A known name, a folder or a hub id, of any backend; may be given several times. The student takes "
             "over the first one's scale.",
             rich_help_panel=_TEACHER,
@@ -86,6 +88,7 @@ class StudentOptions:
             "--student",
             "-s",
             metavar="NAME",
+            autocompletion=completion.cross_encoders,
             help="A known name, a folder or a hub id. Without it, the first teacher, of which layers are kept.",
             rich_help_panel=_STUDENT,
         ),

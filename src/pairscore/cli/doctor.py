@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairscore.cli import exits, options, output
+from pairscore.cli import exits, options, output, progress
 from pairscore.cli.records import with_records
 from pairscore.errors import SettingError
 
@@ -82,7 +81,7 @@ def doctor(
         asks_network=network,
         speed_s=None if no_speed else seconds,
     )
-    with _bar(shown=not quiet and not no_speed) as advance:
+    with _bar(shown=not quiet) as advance:
         diagnosis = diagnose(request, advance=advance)
     _show(diagnosis, as_json=as_json)
     error = diagnosis.examined.error
@@ -101,20 +100,8 @@ def _show(diagnosis: Diagnosis, *, as_json: bool) -> None:
 
 @contextmanager
 def _bar(*, shown: bool) -> Iterator[Callable[[float], None]]:
-    """A progress bar of the speed test on standard error, where that is a terminal."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda _share: None
-        return
-    # Here, because a pipe needs no bar and rich takes a while to import.
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("loading, checking, measuring", total=1.0)
-        yield lambda share: bar.update(task, completed=share)
+    """How far the speed test is; what comes before it has no share."""
+    with progress.progress(
+        1.0, shown=shown, unit="", name="loading, checking, measuring"
+    ) as advance:
+        yield lambda share: advance(share, 0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairscore.cli import options, output
+from pairscore.cli import options, output, progress
 from pairscore.cli.evaluate_options import (
     CollectionOptions,
     MeasureOptions,
@@ -54,19 +54,20 @@ Scores are kept in the user's cache folder, so that a second run is instant:
 _BI_ENCODER_DEPTH = 1000
 
 
-def _clear_cache(asked: bool) -> None:
-    if asked:
-        from pairscore.evaluation.score_cache import ScoreCache, cache_file
+def _clear_cache(*, as_json: bool, quiet: bool) -> None:
+    from pairscore.evaluation.score_cache import ScoreCache, cache_file
 
-        path = cache_file()
-        num_entries = 0
-        if path.exists():
-            with ScoreCache(path) as cache:
-                num_entries = cache.clear()
-                if cache.problem:
-                    output.note(f"warning: {cache.problem}")
+    path = cache_file()
+    num_entries = 0
+    if path.exists():
+        with ScoreCache(path) as cache:
+            num_entries = cache.clear()
+            if cache.problem and not quiet:
+                output.note(f"warning: {cache.problem}")
+    if as_json:
+        output.print_json({"num_forgotten": num_entries, "cache": str(path)})
+    else:
         output.say(f"{num_entries:,} kept scores and vectors forgotten ({path})")
-        raise typer.Exit
 
 
 @with_records(without=("calibration",))
@@ -91,18 +92,15 @@ def evaluate(
     ] = False,
     clear_cache: Annotated[
         bool,
-        typer.Option(
-            "--clear-cache",
-            callback=_clear_cache,
-            is_eager=True,
-            help="Forget all kept scores, and exit.",
-        ),
+        typer.Option("--clear-cache", help="Forget all kept scores, and exit."),
     ] = False,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Read, score, measure, tell; `HELP` is what the user reads."""
-    del clear_cache
+    if clear_cache:
+        _clear_cache(as_json=as_json, quiet=quiet)
+        return
     asked = _Asked(
         measured=measured,
         runs=runs,
@@ -219,7 +217,7 @@ def _more_runs(judged: Judged, models: _Models, asked: _Asked) -> Judged:
 
     depth = asked.runs.num_candidates
     if models.vectors is not None:
-        with _progress(None, asked) as advance:
+        with _progress(None, asked, unit="texts") as advance:
             dense = dense_run(
                 judged,
                 models.vectors,
@@ -330,11 +328,12 @@ def _opened(asked: _Asked) -> Iterator[_Models]:
         if runs.bi_encoder is not None:
             from pairscore.bi_encoder import BiEncoder
 
-            encoder = BiEncoder(
-                runs.bi_encoder,
-                num_workers=chosen.num_workers,
-                backend="fake" if chosen.is_fake else "onnx",
-            )
+            with progress.waiting("loading the bi-encoder", shown=not asked.quiet):
+                encoder = BiEncoder(
+                    runs.bi_encoder,
+                    num_workers=chosen.num_workers,
+                    backend="fake" if chosen.is_fake else "onnx",
+                )
             vectors = CachedVectors(stack.enter_context(encoder), cache)
         if runs.rerank:
             model = stack.enter_context(options.open_encoder(chosen, quiet=asked.quiet))
@@ -343,10 +342,12 @@ def _opened(asked: _Asked) -> Iterator[_Models]:
 
 
 @contextmanager
-def _progress(total: int | None, asked: _Asked) -> Iterator[Callable[[int], None]]:
+def _progress(
+    total: int | None, asked: _Asked, *, unit: str = "pairs"
+) -> Iterator[Callable[[int], None]]:
     """A bar that is moved on by how many more are done."""
     num_done = 0
-    with output.progress(total, shown=not asked.quiet) as move:
+    with progress.progress(total, shown=not asked.quiet, unit=unit) as move:
 
         def advance(count: int) -> None:
             nonlocal num_done

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pairscore.cli import completion
 from pairscore.cli.labelled import LabelColumns
 from pairscore.errors import InputFileError, SettingError
 from pairscore.files import FileFormat, format_of, places
@@ -206,6 +207,7 @@ class RunOptions:
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.encoders,
             help="Also measure a bi-encoder: on the whole corpus as one more ranking, on pairs by the cosine. "
             "all-minilm-l6 is inside the package.",
             rich_help_panel=_RUNS,

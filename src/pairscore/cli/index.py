@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from pairscore.cli import options, output
+from pairscore.cli import options, output, progress
 from pairscore.cli.index_options import ColumnOptions, EncoderOptions, OnDuplicateChoice
 from pairscore.cli.records import with_records
 from pairscore.errors import SettingError
@@ -137,8 +137,10 @@ def info(
     ] = None,
     storage_option: StorageOption = None,
     as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Show an index; `INFO_HELP` is what the user reads."""
+    del quiet  # there is nothing to tell but the index
     from pairscore.retrieval.index import SearchIndex
 
     opened = SearchIndex.open(
@@ -176,11 +178,12 @@ def compact(
         raise SettingError(f"--keep-minutes is {keep_minutes:g}; it must be at least 0")
     with SearchIndex.open(index, storage_options=_storage_options(storage_option)) as opened:
         before = opened.info()
-        opened.optimize(keep_s=keep_minutes * 60)
+        with progress.waiting("making it compact", shown=not quiet):
+            opened.optimize(keep_s=keep_minutes * 60)
         after = opened.info()
     if as_json:
         output.print_json({"before": _record(before), "after": _record(after)})
-    elif not quiet:
+    else:
         from pairscore.cli.index_report import megabytes
 
         output.say(

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from pairscore.bi_encoder import BiEncoder
-from pairscore.cli import output
+from pairscore.cli import output, progress
 from pairscore.cli.corpus import Corpus, CorpusCounts
 from pairscore.cli.index_options import EncoderBackend, EncoderOptions
 from pairscore.cli.interrupt import Stopped, Stopping
@@ -78,7 +78,7 @@ def build_index(corpus: Corpus, job: BuildJob) -> BuildReport:
             _fill(index, corpus, job, counts, stopping)
             if not job.quiet:
                 output.note("indexing ...")
-            with stopping.held():
+            with stopping.held(), progress.waiting("indexing", shown=not job.quiet):
                 # Nobody can be reading a version from before the first document.
                 if counts.num_added == index.num_documents:
                     index.optimize(keep_s=0.0)
@@ -117,7 +117,7 @@ class _CountingEncoder:
 def _fill(
     index: SearchIndex, corpus: Corpus, job: BuildJob, counts: BuildCounts, stopping: Stopping
 ) -> None:
-    with output.progress(corpus.extent, shown=not job.quiet) as advance:
+    with progress.progress(corpus.extent, shown=not job.quiet, unit="documents") as advance:
         building = Building(
             on_duplicate=OnDuplicate(job.on_duplicate),
             said=corpus.said,
@@ -185,10 +185,11 @@ def _encoder(job: BuildJob, known: IndexInfo | None, stack: ExitStack) -> _Count
     if asked.backend is EncoderBackend.FAKE and not job.quiet:
         output.note(_FAKE_NOTE)
     named = known.encoder if known is not None else None
-    model = BiEncoder(
-        asked.model or (named if asked.backend is not EncoderBackend.FAKE else None),
-        backend=asked.backend.value,
-        max_length=asked.max_length,
-        num_workers=asked.num_workers,
-    )
+    with progress.waiting("loading the bi-encoder", shown=not job.quiet):
+        model = BiEncoder(
+            asked.model or (named if asked.backend is not EncoderBackend.FAKE else None),
+            backend=asked.backend.value,
+            max_length=asked.max_length,
+            num_workers=asked.num_workers,
+        )
     return _CountingEncoder(stack.enter_context(model))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pairscore.cli import completion
+
 if TYPE_CHECKING:
     from pairscore.cli.corpus_values import NamedColumns
 
@@ -97,6 +99,7 @@ class EncoderOptions:
             "--model",
             "-m",
             metavar="NAME",
+            autocompletion=completion.encoders,
             help="The bi-encoder: a known name, a folder or a hub id. Without it, the one that the index was built with, "
             "or the one inside the package.",
             rich_help_panel=_MODEL_PANEL,

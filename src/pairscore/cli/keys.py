@@ -99,6 +99,8 @@ def new(
     ] = None,
     requests_per_minute: Annotated[int | None, _per_minute("Requests")] = None,
     tokens_per_minute: Annotated[int | None, _per_minute("Tokens that the model reads")] = None,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Make a key; `NEW_HELP` is what the user reads."""
     # Here and below, because the service is an extra, and says so itself if it is missing.
@@ -115,22 +117,29 @@ def new(
     if file is None:
         # The file's own checks, before a key is shown that nobody could use.
         block = key_files.with_key("", key, where="the new key")
+        told = _without_file(name, key, block)
+    else:
+        with _edited(file):
+            text = key_files.with_key(_text(file) if Path(file).exists() else "", key, where=file)
+            _replace(file, text)
+        told = (
+            "this is the only time that the key is shown: give it to its user now. Its hash is in "
+            f"{file} as {name!r}; {_RELOAD}"
+        )
+    if as_json:
+        output.print_json({**_facts(key), "key": secret, "hash": _hash(key), "file": file})
+    else:
         output.say(secret)
-        output.note(_without_file(name, key, block))
-        return
-    with _edited(file):
-        text = key_files.with_key(_text(file) if Path(file).exists() else "", key, where=file)
-        _replace(file, text)
-    output.say(secret)
-    output.note(
-        f"this is the only time that the key is shown: give it to its user now. Its hash is in {file} "
-        f"as {name!r}; {_RELOAD}"
-    )
+    if not quiet:
+        output.note(told)
 
 
 @app.command("list", help=LIST_HELP)
-def list_keys(file: FileOption, as_json: options.JsonOption = False) -> None:
+def list_keys(
+    file: FileOption, as_json: options.JsonOption = False, quiet: options.QuietOption = False
+) -> None:
     """List the keys of a file; `LIST_HELP` is what the user reads."""
+    del quiet  # there is nothing to tell but the keys
     from pairscore.service.key_files import parse_file
 
     keys = parse_file(_text(file), where=file)
@@ -157,17 +166,29 @@ def list_keys(file: FileOption, as_json: options.JsonOption = False) -> None:
 
 
 @app.command("revoke", help=REVOKE_HELP)
-def revoke(name: NameArgument, *, file: FileOption) -> None:
+def revoke(
+    name: NameArgument,
+    *,
+    file: FileOption,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
     """Revoke a key; `REVOKE_HELP` is what the user reads."""
     from pairscore.service.key_files import parse_file, with_revoked
 
     with _edited(file):
         text = _text(file)
-        if any(key.revoked for key in parse_file(text, where=file) if key.name == name):
-            output.note(f"{name!r} is revoked already; {file} stays as it is")
-            return
-        _replace(file, with_revoked(text, name, where=file))
-    output.note(f"{name!r} is revoked in {file}; {_RELOAD}")
+        is_new = not any(key.revoked for key in parse_file(text, where=file) if key.name == name)
+        if is_new:
+            _replace(file, with_revoked(text, name, where=file))
+    if as_json:
+        output.print_json({"name": name, "revoked": True, "is_new": is_new, "file": file})
+    if quiet:
+        return
+    if is_new:
+        output.note(f"{name!r} is revoked in {file}; {_RELOAD}")
+    else:
+        output.note(f"{name!r} is revoked already; {file} stays as it is")
 
 
 def _without_file(name: str, key: ApiKey, block: str) -> str:
@@ -176,8 +197,13 @@ def _without_file(name: str, key: ApiKey, block: str) -> str:
     return (
         "this is the only time that the key is shown: give it to its user now. To let it in, add this "
         f"to the service's keys file ({option('keys_file')}):\n\n{block}\n"
-        f"or, without quotas, this to {ENV_PREFIX}API_KEYS:\n\n{name}=sha256:{key.digest.hex()}"
+        f"or, without quotas, this to {ENV_PREFIX}API_KEYS:\n\n{name}={_hash(key)}"
     )
+
+
+def _hash(key: ApiKey) -> str:
+    """What a file of keys, or the environment, holds of it."""
+    return f"sha256:{key.digest.hex()}"
 
 
 def _facts(key: ApiKey) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -21,10 +22,13 @@ from pairscore.cli import (
     compare,
     convert,
     dedupe,
+    demo,
     distil,
     doctor,
     evaluate,
     exits,
+    explain,
+    failures,
     index,
     keys,
     models,
@@ -35,8 +39,8 @@ from pairscore.cli import (
     search,
     serve,
     train,
+    welcome,
 )
-from pairscore.errors import PairscoreError
 
 __all__ = ["app", "run"]
 
@@ -44,6 +48,7 @@ _HELP = """Score pairs of texts with cross-encoders: offline, on the CPU, in a f
 
 Examples:
 
+  pairscore demo
   pairscore score "how many live in berlin" "Berlin has 3.5 million people."
   pairscore score --input pairs.csv --output scores.csv
   pairscore rank "how many live in berlin" documents.txt
@@ -52,48 +57,62 @@ Examples:
 `pairscore VERB --help` says more about each verb."""
 
 
+_JSON = f"{__name__}.json"
+
+
 class Door(TyperGroup):
     """Runs a verb, and turns every failure into one message and an exit code."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the options before the verb; whether a failure is told in JSON is known from here on."""
+        if not args and not ctx.resilient_parsing:
+            # Before typer reads options, for which it loads what they are checked with.
+            welcome.welcome(self.commands)
+            raise typer.Exit
+        ctx.meta[_JSON] = failures.asks_for_json(args)
+        with _usage(as_json=ctx.meta[_JSON]):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the verb that was asked for."""
+        as_json = bool(ctx.meta.get(_JSON))
         try:
-            result = super().invoke(ctx)
+            with _usage(as_json=as_json):
+                result = super().invoke(ctx)
             sys.stdout.flush()
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except BaseException as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            raise typer.Exit(_answer(error)) from error
+            raise typer.Exit(_answer(error, as_json=as_json)) from error
         return result
 
 
-def _answer(error: BaseException) -> int:
+@contextmanager
+def _usage(*, as_json: bool) -> Iterator[None]:
+    """What the command line itself refuses; for people it is typer that prints it."""
+    try:
+        yield
+    except (typer.Abort, typer.TyperException) as error:
+        failures.suggest(error)
+        if not as_json:
+            raise
+        failure = failures.usage_failure(error)
+        failures.tell(failure, as_json=True)
+        raise typer.Exit(failure.exit_code) from error
+
+
+def _answer(error: BaseException, *, as_json: bool) -> int:
     """Say what went wrong, and give the exit code; what is no failure is re-raised."""
     if isinstance(error, BrokenPipeError):
         _let_go_of_stdout()
         return exits.NO_READER
-    if isinstance(error, KeyboardInterrupt):
-        output.note("stopped")
-        return 128 + int(getattr(error, "number", 2))
-    if isinstance(error, PairscoreError):
-        output.fail("\n".join([output.for_shell(error), *getattr(error, "__notes__", ())]))
-        return exits.exit_code(error)
-    if isinstance(error, MemoryError):
-        output.fail("out of memory; lower --num-workers or --max-length, or give it more memory")
-        return exits.NO_MEMORY
-    if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        output.fail(f"{error.strerror or error}{where}")
-        return exits.FAILED_IO
-    if isinstance(error, Exception):
-        output.fail(
-            f"this is a bug in pairscore: {type(error).__name__}: {error}; "
-            "to see where, run it again with --debug before the verb, and report what it prints"
-        )
-        return exits.INTERNAL
-    raise error
+    failure = failures.failure_of(error)
+    if failure is None:
+        raise error
+    failures.tell(failure, as_json=as_json)
+    return failure.exit_code
 
 
 def _let_go_of_stdout() -> None:
@@ -109,7 +128,7 @@ app = typer.Typer(
     cls=Door,
     help=_HELP,
     epilog=exits.HELP,
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -124,6 +143,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -134,10 +154,14 @@ def _options(
 ) -> None:
     """Options that stand before the verb; the door reads them from the context."""
     del version, debug
+    if context.invoked_subcommand is None:
+        welcome.welcome(list(getattr(context.command, "commands", {})))
 
 
+app.command("demo", help=demo.HELP)(demo.demo)
 app.command("score", help=score.HELP)(score.score)
 app.command("rank", help=rank.HELP)(rank.rank)
+app.command("explain", help=explain.HELP)(explain.explain)
 app.command("search", help=search.HELP)(search.search)
 app.command("calibrate", help=calibrate.HELP)(calibrate.calibrate)
 app.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pairscore.cli import options, output
+from pairscore.cli import completion, options, output, progress
 from pairscore.cli.models_facts import copy_facts, files_facts, megabytes, shown_facts
 from pairscore.errors import ModelOfflineError, SettingError
 
@@ -101,7 +101,20 @@ app = typer.Typer(
 )
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name from the list, or a hub id (owner/name).")
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A name from the list, or a hub id (owner/name).",
+        autocompletion=completion.models,
+    ),
+]
+CachedArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A name from the list, or a hub id (owner/name).",
+        autocompletion=completion.cached_models,
+    ),
 ]
 RevisionOption = Annotated[
     str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit on the hub.")
@@ -109,23 +122,29 @@ RevisionOption = Annotated[
 
 
 @app.callback()
-def models(context: typer.Context, as_json: options.JsonOption = False) -> None:
+def models(
+    context: typer.Context,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
     """List the models if no verb is given; `HELP` is what the user reads."""
     if context.invoked_subcommand is None:
-        list_(as_json=as_json)
-    elif as_json:
-        raise SettingError("--json stands before the verb; put it behind the verb")
+        list_(as_json=as_json, quiet=quiet)
+    elif as_json or quiet:
+        flag = "--json" if as_json else "--quiet"
+        raise SettingError(f"{flag} stands before the verb; put it behind the verb")
 
 
 @app.command("list", help=LIST_HELP)
-def list_(as_json: options.JsonOption = False) -> None:
+def list_(as_json: options.JsonOption = False, quiet: options.QuietOption = False) -> None:
     """List the models; `LIST_HELP` is what the user reads."""
     # Here and below, because `--help` must not pay for the hub's client.
     from pairscore.models import store
     from pairscore.models.catalog import list_models
 
-    cached = store.cached_copies()
-    known = [(entry, _here(entry, cached)) for entry in list_models()]
+    with progress.waiting("looking at the models on this machine", shown=not quiet):
+        cached = store.cached_copies()
+        known = [(entry, _here(entry, cached)) for entry in list_models()]
     ids = {hub_id for entry, _ in known for hub_id in entry.hub_ids}
     others = [copy for copy in cached if copy.name not in ids]
     if as_json:
@@ -140,7 +159,11 @@ def list_(as_json: options.JsonOption = False) -> None:
 
 @app.command("show", help=SHOW_HELP)
 def show(
-    name: NameArgument, *, revision: RevisionOption = None, as_json: options.JsonOption = False
+    name: NameArgument,
+    *,
+    revision: RevisionOption = None,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Show a model; `SHOW_HELP` is what the user reads."""
     from pairscore.models.catalog import find
@@ -148,12 +171,14 @@ def show(
 
     entry = find(name)
     try:
-        files = resolve(name, revision=revision, local_files_only=True)
+        with progress.waiting("verifying the model's files", shown=not quiet):
+            files = resolve(name, revision=revision, local_files_only=True)
     except ModelOfflineError:
         if entry is None:
             raise
         facts = asdict(entry)
-        output.note(f"note: not on this machine; fetch it with: pairscore models pull {name}")
+        if not quiet:
+            output.note(f"note: not on this machine; fetch it with: pairscore models pull {name}")
     else:
         facts = shown_facts(files)
     if as_json:
@@ -184,7 +209,7 @@ def pull(
     """Fetch a model; `PULL_HELP` is what the user reads."""
     from pairscore.models import store
 
-    with store.progress_bars(shown=sys.stderr.isatty() and not quiet):
+    with store.progress_bars(shown=not quiet and _moves_its_cursor()):
         pulled = store.pull(name, revision=revision, kinds=_KINDS[backend], to=to)
     if not pulled.is_fresh and not quiet:
         output.note("note: the hub was not reached; this is what the hub cache holds")
@@ -197,13 +222,15 @@ def pull(
 
 @app.command("remove", help=REMOVE_HELP)
 def remove(
-    name: NameArgument,
+    name: CachedArgument,
     *,
     revision: RevisionOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Remove a model; `REMOVE_HELP` is what the user reads."""
+    del quiet  # what is asked is asked in any case
     from pairscore.models import store
 
     doomed = store.remove(name, revision=revision, dry_run=True)
@@ -217,6 +244,15 @@ def remove(
         return
     for copy in removed:
         output.say(f"removed {copy.name} {copy.revision} ({megabytes(copy.num_bytes)})")
+
+
+def _moves_its_cursor() -> bool:
+    """Whether standard error is a terminal on which the hub's client can draw its bars."""
+    if not sys.stderr.isatty():
+        return False
+    from rich.console import Console
+
+    return not Console(stderr=True).is_dumb_terminal
 
 
 def _here(entry: CatalogEntry, cached: tuple[Copy, ...]) -> list[Copy]:

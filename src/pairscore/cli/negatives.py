@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pairscore.cli import options, output
+from pairscore.cli import options, output, progress
 from pairscore.cli.interrupt import Stopped, Stopping
 from pairscore.cli.negatives_corpus import Making, WorkIndex, corpus_of
 from pairscore.cli.negatives_options import (
@@ -27,6 +27,7 @@ from pairscore.files import FileFormat, format_of, open_writer, places
 
 if TYPE_CHECKING:
     from pairscore.retrieval.index import SearchIndex
+    from pairscore.road.backends.opening import BackendName
     from pairscore.training.negatives_input import Judgement
     from pairscore.training.negatives_rows import Form
 
@@ -95,9 +96,9 @@ def negatives(
             if place is None:
                 corpus = corpus_of(source, paths.corpus, positives)
                 place = own.build(corpus, _making(take, chosen), quiet=quiet)
-            index = _open_index(place, take, fake=chosen.is_fake, stack=stack)
+            index = _open_index(place, take, chosen, stack=stack, shown=not quiet)
             cross = stack.enter_context(options.open_encoder(chosen, quiet=quiet))
-            progress = stack.enter_context(watching(shown=not quiet))
+            watched = stack.enter_context(watching(shown=not quiet))
             write = stack.enter_context(_whole(target, kind, form=asked.form))
             report = mine_negatives(
                 judgements,
@@ -106,7 +107,7 @@ def negatives(
                 write=write,
                 options=asked,
                 work=work,
-                progress=progress,
+                progress=watched,
             )
             info, model = index.info(), cross.card.name
     except Stopped as stop:
@@ -181,7 +182,14 @@ def _making(take: TakeOptions, chosen: options.ModelOptions) -> Making:
     )
 
 
-def _open_index(place: str, take: TakeOptions, *, fake: bool, stack: ExitStack) -> SearchIndex:
+def _open_index(
+    place: str,
+    take: TakeOptions,
+    chosen: options.ModelOptions,
+    *,
+    stack: ExitStack,
+    shown: bool,
+) -> SearchIndex:
     """The index with its bi-encoder, unless words alone are looked for."""
     from pairscore.bi_encoder import BiEncoder
     from pairscore.retrieval.index import SearchIndex
@@ -191,7 +199,9 @@ def _open_index(place: str, take: TakeOptions, *, fake: bool, stack: ExitStack) 
     encoder = None
     if info.has_vectors and take.mode is not ModeChoice.BM25:
         name = take.encoder or info.encoder
-        encoder = stack.enter_context(BiEncoder(name, backend="fake" if fake else "onnx"))
+        with progress.waiting("loading the bi-encoder", shown=shown):
+            backend: BackendName = "fake" if chosen.is_fake else "onnx"
+            encoder = stack.enter_context(BiEncoder(name, backend=backend))
     return stack.enter_context(SearchIndex.open(place, encoder=encoder))
 
 

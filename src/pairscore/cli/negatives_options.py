@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairscore.cli import options
+from pairscore.cli import completion, options
 from pairscore.errors import SettingError
 from pairscore.files import FileFormat
 
@@ -183,6 +183,7 @@ class TakeOptions:
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.encoders,
             help="The bi-encoder. Without it, the one that the index names, or the one inside the package.",
             rich_help_panel=_CORPUS_PANEL,
         ),

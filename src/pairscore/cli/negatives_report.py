@@ -9,14 +9,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pairscore.cli import output
+from pairscore.cli import output, progress
+from pairscore.cli.stage import Rate
 
 if TYPE_CHECKING:
     from pairscore.training.negatives import NegativesReport, Progress
 
 __all__ = ["Told", "as_json_of", "print_report", "watching"]
 
-_STAGES: Final = {"score": "queries searched and scored", "write": "queries written"}
+_STAGES: Final = {
+    "score": ("queries searched and scored", "queries"),
+    "write": ("queries written", "queries"),
+}
 _LINE_EVERY_S: Final = 30.0
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -52,36 +56,7 @@ def watching(*, shown: bool) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield Lines()
         return
-    # Here, because a pipe needs no bar and rich takes a while to import.
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as bars:
-        tasks: dict[str, Any] = {}
-        rates: dict[str, _Rate] = {}
-
-        def move(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                rates[stage] = _Rate(done)
-                tasks[stage] = bars.add_task(_STAGES[stage], total=total, completed=done, rate="")
-                return
-            per_s = rates[stage].per_s(done)
-            bars.update(tasks[stage], completed=done, rate=f"{per_s:,.1f}/s" if per_s else "")
-
+    with progress.stages(_STAGES, shown=True) as move:
         yield move
 
 
@@ -89,16 +64,16 @@ class Lines:
     """A line when a stage begins with what is kept from an earlier run, one now and then, and one at its end."""
 
     def __init__(self) -> None:
-        self._rates: dict[str, _Rate] = {}
+        self._rates: dict[str, Rate] = {}
         self._said_at = time.monotonic()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """What the work calls."""
-        said = _STAGES[stage]
+        said = _STAGES[stage][0]
         rate = self._rates.get(stage)
         now = time.monotonic()
         if rate is None:
-            self._rates[stage] = _Rate(done)
+            self._rates[stage] = Rate(done)
             self._said_at = now
             if done:
                 output.note(f"{said}: {done:,} of {total:,} are there already")
@@ -110,18 +85,6 @@ class Lines:
             self._said_at = now
             left = _duration((total - done) / per_s)
             output.note(f"{said}: {done:,} of {total:,} ({per_s:,.1f} a second, {left} left)")
-
-
-class _Rate:
-    """How quick it was since it began; what was there already does not count."""
-
-    def __init__(self, done: int) -> None:
-        self._first = done
-        self._began = time.monotonic()
-
-    def per_s(self, done: int) -> float:
-        elapsed = time.monotonic() - self._began
-        return (done - self._first) / elapsed if elapsed > 0 else 0.0
 
 
 def _duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from pairscore.cli import output
+from pairscore.cli import completion, output, progress
 from pairscore.errors import SettingError, TextError
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ class ModelOptions:
             "--model",
             "-m",
             metavar="NAME",
+            autocompletion=completion.cross_encoders,
             help="A name from `pairscore models`, a folder, or a hub id (owner/name, owner/name@revision; :FILE behind it takes other weights). "
             "Without it, the model inside the package.",
             rich_help_panel=_MODEL_PANEL,
@@ -311,17 +312,18 @@ def open_encoder(options: ModelOptions, *, quiet: bool = True) -> CrossEncoder:
         num_workers=options.num_workers,
         max_chars=DEFAULT_MAX_CHARS if options.max_chars is None else options.max_chars,
     )
-    encoder = CrossEncoder(
-        options.model,
-        config=config,
-        backend=options.backend.value,
-        device=options.device,
-        dtype=None if options.dtype is None else options.dtype.value,
-        label=options.label,
-        prompt=options.prompt,
-        skip_checks=options.skip_checks,
-        calibration=options.calibration,
-    )
+    with progress.waiting("loading the model", shown=not quiet):
+        encoder = CrossEncoder(
+            options.model,
+            config=config,
+            backend=options.backend.value,
+            device=options.device,
+            dtype=None if options.dtype is None else options.dtype.value,
+            label=options.label,
+            prompt=options.prompt,
+            skip_checks=options.skip_checks,
+            calibration=options.calibration,
+        )
     if encoder.choice is not None and not quiet:
         output.note(f"note: {encoder.choice.sentence}")
     return encoder

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from pairscore.errors import LimitError
 
-__all__ = ["Advance", "fail", "for_shell", "note", "print_json", "print_table", "progress", "say"]
+__all__ = [
+    "fail",
+    "for_shell",
+    "note",
+    "note_json",
+    "print_json",
+    "print_table",
+    "say",
+    "table_width",
+]
 
 _PIPE_WIDTH = 160
-
-Advance = Callable[[int, int], None]
-"""Called with the position in the input and the number of rows that are done."""
 
 
 def say(text: str) -> None:
@@ -42,44 +46,19 @@ def for_shell(error: Exception) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a result for machines; plain ASCII where standard output cannot take more."""
-    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(value, ensure_ascii=not unicode, allow_nan=False))
+    """Print a result for machines."""
+    print(_as_json(value, sys.stdout))
 
 
-@contextmanager
-def progress(extent: int | None, *, shown: bool) -> Iterator[Advance]:
-    """A progress bar on standard error, where that is a terminal.
+def note_json(value: Any) -> None:
+    """Tell a machine something that is not a result."""
+    print(_as_json(value, sys.stderr), file=sys.stderr)
 
-    Args:
-        extent: the end of the input, in the unit of its positions; None if nobody knows.
-        shown: False to draw nothing at all.
-    """
-    if not (shown and sys.stderr.isatty()):
-        yield lambda _position, _num_rows: None
-        return
-    # Here, because a pipe needs no bar and rich takes a while to import.
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
-    with Progress(
-        TextColumn("{task.fields[num_rows]:,} rows"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("score", total=extent, num_rows=0)
-        yield lambda position, num_rows: bar.update(task, completed=position, num_rows=num_rows)
+def _as_json(value: Any, file: TextIO) -> str:
+    """One line; plain ASCII where the file cannot take more."""
+    unicode = (file.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(value, ensure_ascii=not unicode, allow_nan=False)
 
 
 def _printable(text: str) -> str:
@@ -90,10 +69,12 @@ def _printable(text: str) -> str:
 
 def table_width() -> int:
     """Columns that a table may take; in a pipe as many as it needs, because nobody's screen ends there."""
+    # Not rich's own idea of a terminal, which FORCE_COLOR makes of a pipe.
+    if not sys.stdout.isatty():
+        return _PIPE_WIDTH
     from rich.console import Console
 
-    console = Console()
-    return console.width if console.is_terminal else _PIPE_WIDTH
+    return Console().width
 
 
 def print_table(table: Any) -> None:

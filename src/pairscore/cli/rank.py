@@ -10,6 +10,7 @@ import typer
 
 from pairscore.cli import options, output
 from pairscore.cli.records import with_records
+from pairscore.cli.scoring import scored
 from pairscore.errors import DataFileError, EmptyInputError, SettingError
 from pairscore.files import FileFormat, known_format, open_reader, places
 from pairscore.files.base import Broken
@@ -100,10 +101,12 @@ def rank(
 
     with options.open_encoder(chosen, quiet=quiet) as encoder:
         check_one_number(encoder.card.name, encoder.card.labels)
-        scores = encoder.score(
+        scores = scored(
+            encoder,
             [(query, document.text) for document in documents],
             batch_size=batch_size,
             chunking=chunking,
+            shown=not quiet,
         )
     from pairscore.road.ranking import hits
 

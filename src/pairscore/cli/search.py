@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairscore.cli import options, output
+from pairscore.cli import completion, options, output, progress
 from pairscore.cli.records import with_records
 from pairscore.cli.search_report import as_json_of, print_notes, print_result, print_timings
 from pairscore.errors import SettingError
@@ -107,6 +108,7 @@ class SearchOptions:
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.encoders,
             help="The bi-encoder, where it is not where the index says.",
             rich_help_panel=_PANEL,
         ),
@@ -188,9 +190,18 @@ def search(
     if chosen.is_fake and not quiet:
         output.note(options.FAKE_NOTE)
     with _opened(index, asked, chosen, quiet=quiet) as pipeline:
-        results = _results(pipeline, wanted, asked, where, shown=not quiet and len(wanted) > 1)
+        # Results that go by on the same terminal are progress enough, and a bar would be in their way.
+        shown = not quiet
+        if run is None and sys.stdout.isatty():
+            results = _one_by_one(pipeline, wanted, asked, where, shown=shown)
+        else:
+            results = _results(pipeline, wanted, asked, where, shown=shown)
         if run is not None:
-            _write_run(run, results, overwrite=overwrite)
+            num_queries = _write_run(run, results, overwrite=overwrite)
+            if as_json:
+                output.print_json({"run": str(run), "num_queries": num_queries})
+            elif not quiet:
+                output.note(f"{num_queries:,} queries written to {run}")
             return
         for query_id, result in results:
             _print(
@@ -243,12 +254,13 @@ def _opened(
     from pairscore.retrieval.pipeline import SearchPipeline
 
     with ExitStack() as stack:
-        opened = open_index(
-            index,
-            encoder=asked.encoder,
-            backend="fake" if chosen.is_fake else "onnx",
-            words_only=asked.mode is ModeChoice.BM25,
-        )
+        with progress.waiting("opening the index", shown=not quiet):
+            opened = open_index(
+                index,
+                encoder=asked.encoder,
+                backend="fake" if chosen.is_fake else "onnx",
+                words_only=asked.mode is ModeChoice.BM25,
+            )
         stack.callback(opened.close)
         reranker = None
         if asked.rerank:
@@ -266,26 +278,43 @@ def _results(
     *,
     shown: bool,
 ) -> Iterator[tuple[str, SearchResult]]:
-    mode: SearchMode | None = None if asked.mode is None else asked.mode.value
-    with output.progress(len(queries), shown=shown) as advance:
+    with progress.progress(len(queries), shown=shown, unit="queries") as advance:
         for position, (query_id, query) in enumerate(queries.items(), start=1):
-            yield (
-                query_id,
-                pipeline.search(
-                    query,
-                    top_k=asked.top_k,
-                    num_candidates=asked.num_candidates,
-                    mode=mode,
-                    where=where,
-                    deadline_ms=asked.deadline_ms,
-                    min_score=asked.min_score,
-                    blend=asked.blend,
-                ),
-            )
+            yield query_id, _searched(pipeline, query, asked, where)
             advance(position, position)
 
 
-def _write_run(path: Path, results: Iterator[tuple[str, SearchResult]], *, overwrite: bool) -> None:
+def _one_by_one(
+    pipeline: SearchPipeline,
+    queries: dict[str, str],
+    asked: SearchOptions,
+    where: Filter,
+    *,
+    shown: bool,
+) -> Iterator[tuple[str, SearchResult]]:
+    for query_id, query in queries.items():
+        with progress.waiting("searching", shown=shown):
+            result = _searched(pipeline, query, asked, where)
+        yield query_id, result
+
+
+def _searched(
+    pipeline: SearchPipeline, query: str, asked: SearchOptions, where: Filter
+) -> SearchResult:
+    mode: SearchMode | None = None if asked.mode is None else asked.mode.value
+    return pipeline.search(
+        query,
+        top_k=asked.top_k,
+        num_candidates=asked.num_candidates,
+        mode=mode,
+        where=where,
+        deadline_ms=asked.deadline_ms,
+        min_score=asked.min_score,
+        blend=asked.blend,
+    )
+
+
+def _write_run(path: Path, results: Iterator[tuple[str, SearchResult]], *, overwrite: bool) -> int:
     import numpy as np
 
     from pairscore.evaluation.runs import Ranking, Run, write_run
@@ -300,7 +329,7 @@ def _write_run(path: Path, results: Iterator[tuple[str, SearchResult]], *, overw
         rankings[query_id] = Ranking(ids, np.asarray(scores, dtype=np.float32))
     # Not the index's place, which may hold a key.
     write_run(path, Run(name="pairscore", rankings=rankings), overwrite=overwrite)
-    output.note(f"{len(rankings):,} queries written to {path}")
+    return len(rankings)
 
 
 def _print(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pairscore import files
-from pairscore.cli import output
+from pairscore.cli import output, progress
 from pairscore.cli.interrupt import Stopped, Stopping
 from pairscore.errors import (
     DataFileError,
@@ -276,7 +276,9 @@ class _Run:
         self, encoder: CrossEncoder, first: list[_Item], others: Iterator[list[_Item]]
     ) -> None:
         """Score and write, until the end or a signal."""
-        with output.progress(self._reader.extent, shown=self._job.show_progress) as advance:
+        with progress.progress(
+            self._reader.extent, shown=self._job.show_progress, unit="pairs"
+        ) as advance:
             try:
                 chunk: list[_Item] | None = first
                 while chunk is not None:

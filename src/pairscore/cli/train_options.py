@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
+from pairscore.cli import completion
+
 __all__ = ["BaseOptions", "DataOptions", "HowOptions", "ResultOptions", "overrides"]
 
 _DATA, _MODEL, _HOW, _RESULT = "Data", "Model", "Training", "Result"
@@ -150,6 +152,7 @@ class BaseOptions:
             "--base",
             "-b",
             metavar="NAME",
+            autocompletion=completion.cross_encoders,
             help="The model to begin with: a bundled model's name, a folder or a hub id. Without it, the bundled one.",
             rich_help_panel=_MODEL,
             show_default=False,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pairscore.cli import output
 from pairscore.cli.interrupt import Stopping
+from pairscore.cli.steps import steps
 
 if TYPE_CHECKING:
     from pairscore.training.run_steps import RunListener
@@ -25,7 +25,7 @@ class _Line(Protocol):
 
     def begin(self, what: str) -> None: ...
 
-    def move(self, done: int, total: int, text: str) -> None: ...
+    def move(self, done: int, total: int, *, unit: str, text: str = "") -> None: ...
 
     def tell(self, text: str) -> None: ...
 
@@ -36,33 +36,11 @@ class _Plain:
     def begin(self, what: str) -> None:
         output.note(f"{what} ...")
 
-    def move(self, done: int, total: int, text: str) -> None:
-        del done, total, text
+    def move(self, done: int, total: int, *, unit: str, text: str = "") -> None:
+        del done, total, unit, text
 
     def tell(self, text: str) -> None:
         output.note(text)
-
-
-class _Bar:
-    """On a terminal: a bar with the numbers of this moment, and lines above it that stay."""
-
-    def __init__(self, progress: Any) -> None:
-        self._progress = progress
-        self._task: Any = None
-
-    def begin(self, what: str) -> None:
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(what, total=None, text="")
-
-    def move(self, done: int, total: int, text: str) -> None:
-        if self._task is None:
-            self.begin("training")
-        self._progress.update(self._task, completed=done, total=total, text=text)
-
-    def tell(self, text: str) -> None:
-        # Data has names of its own, which are no markup.
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class _Told:
@@ -86,7 +64,7 @@ class _Told:
             self._stepped(event)
         elif isinstance(event, events.Evaluating):
             text = f"step {event.step:,}: scoring the dev part"
-            self._line.move(event.num_pairs, event.num_all, text)
+            self._line.move(event.num_pairs, event.num_all, unit="pairs", text=text)
         elif isinstance(event, events.Evaluated):
             self._evaluated(event)
         elif isinstance(event, events.Finished) and event.why == "patience":
@@ -103,10 +81,10 @@ class _Told:
         before = event.loss if self._loss is None else self._loss
         self._loss = _KEPT * before + (1.0 - _KEPT) * event.loss
         text = (
-            f"step {event.step:,} of {event.num_steps:,}  epoch {event.epoch:.2f}  loss {self._loss:.4f}"
-            f"  learning rate {event.learning_rate:.1e}{self._best}"
+            f"epoch {event.epoch:.2f}  loss {self._loss:.4f}  learning rate {event.learning_rate:.1e}"
+            f"{self._best}"
         )
-        self._line.move(event.step, event.num_steps, text)
+        self._line.move(event.step, event.num_steps, unit="steps", text=text)
 
     def _evaluated(self, event: Any) -> None:
         value = event.metrics.get(event.primary)
@@ -135,7 +113,7 @@ def listening(*, quiet: bool) -> Iterator[RunListener]:
             yield RunListener(
                 step=line.begin,
                 note=lambda text: line.tell(f"note: {text}"),
-                scored=lambda done, total: line.move(done, total, f"{done:,} of {total:,} pairs"),
+                scored=lambda done, total: line.move(done, total, unit="pairs"),
                 trained=_Told(line).trained,
                 held=stopping.held,
             )
@@ -143,27 +121,5 @@ def listening(*, quiet: bool) -> Iterator[RunListener]:
 
 @contextmanager
 def _line() -> Iterator[_Line]:
-    if not sys.stderr.isatty():
-        yield _Plain()
-        return
-    # Here, because a pipe needs no bar and rich takes a while to import.
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}", markup=False),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        yield _Bar(progress)
+    with steps(shown=True) as line:
+        yield _Plain() if line is None else line

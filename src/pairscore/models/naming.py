@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -104,8 +105,10 @@ def _refuse_unknown(name: str) -> None:
     owner, slash, repository = name.partition("/")
     if slash and owner and repository and "/" not in repository and not name.startswith((".", "~")):
         return
-    known = ", ".join(entry.name for entry in list_models())
+    known = [entry.name for entry in list_models()]
+    close = get_close_matches(name.casefold(), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ModelNotFoundError(
-        f"no model is called {name!r} and no folder of that name exists; "
-        f"known names: {known}; or give a folder, or a hub id such as cross-encoder/NAME"
+        f"no model is called {name!r} and no folder of that name exists{hint}; "
+        f"known names: {', '.join(known)}; or give a folder, or a hub id such as cross-encoder/NAME"
     )

@@ -46,7 +46,7 @@ _POLICY: Final[Mapping[str, str]] = {
 _UNUSED: Final = (
     *("accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "fullscreen"),
     *("geolocation", "gyroscope", "magnetometer", "microphone", "midi", "payment"),
-    *("picture-in-picture", "publickey-credentials-get", "screen-wake-lock", "usb", "web-share"),
+    *("picture-in-picture", "publickey-credentials-get", "screen-wake-lock", "usb"),
     "xr-spatial-tracking",
 )
 SECURITY: Final[Mapping[str, str]] = {

@@ -61,8 +61,7 @@ export function keepKey(key) {
  */
 export async function call(path, { body, signal } = {}) {
   const began = performance.now();
-  const response = await sent(path, body, signal);
-  const text = await response.text();
+  const { response, text } = await sent(path, body, signal);
   const data = parsed(text, response);
   if (!response.ok) {
     throw refusal(response, data);
@@ -82,7 +81,9 @@ async function sent(path, body, signal) {
     Object.assign(init, { method: "POST", body: JSON.stringify(body) });
   }
   try {
-    return await fetch(path, init);
+    const response = await fetch(path, init);
+    // An answer may break off, too.
+    return { response, text: await response.text() };
   } catch (error) {
     if (error.name === "AbortError") {
       throw error;

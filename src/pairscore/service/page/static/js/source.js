@@ -48,6 +48,8 @@ export function source(options) {
     fill(made.name, chosen ? chosen.name : "");
     offerColumns(chosen, made.columns, options);
     count();
+    // As if it were typed, for those who listen to the form.
+    made.told.dispatchEvent(new Event("input", { bubbles: true }));
   };
   const take = (file) => taken({ file, made, show, app, count: () => items().told });
   wire({ made, take, count, back: () => show(null) });
@@ -89,7 +91,7 @@ function parts({ id, label, hint, value, rows = 8, roles, ways }) {
     columns: roles.map((role) => choice({ label: role.label, name: `${id}-${role.key}`, id: `${id}-${role.key}`, options: [["", ""]] })),
     name,
     back,
-    chosen: el("p", { class: "row card" }, name, back),
+    chosen: el("p", { class: "row card source-file" }, name, back),
     problem: el("div", { class: "problem", role: "alert", id: `${id}-problem` }),
     told: el("p", { class: "hint", id: `${id}-told` }),
   };

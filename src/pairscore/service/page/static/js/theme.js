@@ -2,7 +2,7 @@
 (() => {
   const KEY = "pairscore-theme";
   const CHOICES = ["system", "light", "dark"];
-  const WORDS = { system: "as the system", light: "light", dark: "dark" };
+  const WORDS = { system: "system", light: "light", dark: "dark" };
 
   const stored = () => {
     try {

@@ -25,6 +25,9 @@ const WAYS = [["auto", "line or paragraph, as it looks"], ["lines", "line"], ["b
 // The command line's default comes first, then what files of documents commonly call it.
 const KNOWN = ["text", "document", "doc", "passage", "content", "contents", "body", "abstract", "sentence", "answer", "context", "text_b"];
 
+// With fewer documents it is over before progress could be read out.
+const FEW = 200;
+
 const QUERY = "how do I keep basil alive on a window sill";
 const DOCUMENTS = [
   "Basil pesto needs two handfuls of leaves, pine nuts, garlic, cheese and good oil.",
@@ -183,8 +186,10 @@ function results(app) {
     drawing,
   );
   let ranking = null;
+  let heard = 0;
   const begin = (made, limits) => {
     ranking = made;
+    heard = 0;
     root.hidden = false;
     tools.hidden = true;
     fill(drawing);
@@ -197,6 +202,11 @@ function results(app) {
   const update = () => {
     list.update();
     progress.at(ranking.numScored);
+    const quarter = Math.floor((4 * ranking.numScored) / ranking.documents.length);
+    if (ranking.documents.length >= FEW && quarter > heard && quarter < 4) {
+      heard = quarter;
+      app.say(`${count(ranking.numScored)} of ${count(ranking.documents.length)} ranked.`);
+    }
   };
   const end = () => {
     const ms = progress.end();

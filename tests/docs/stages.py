@@ -153,7 +153,9 @@ STAGES: Final[Mapping[str, Stage]] = {
         replacements={"your-key": "your-key-of-the-tests"},
     ),
     "docs/comparing.md": Stage(prepare=_comparing),
-    "docs/converting.md": Stage(prepare=_converting, replacements={"FLOAT32_FOLDER": "float32"}),
+    "docs/converting.md": Stage(
+        needs="torch", prepare=_converting, replacements={"FLOAT32_FOLDER": "float32"}
+    ),
     "docs/dialects.md": Stage(serve=""),
     "docs/distilling.md": Stage(
         prepare=lambda folder: kit.labelled_pairs(folder / "pairs.csv"),

@@ -25,7 +25,7 @@ _WATCH = """() => {
 def _documents() -> list[str]:
     """A thousand different documents that share none to eight words with the query, mixed."""
     words = _QUERY.split()
-    made = [" ".join(words[: number % 9]) + f" document{number}" for number in range(_NUM)]
+    made = [" ".join([*words[: number % 9], f"document{number}"]) for number in range(_NUM)]
     random.Random(0).shuffle(made)
     return made
 

@@ -21,6 +21,8 @@ export function openTabs(onShown) {
       tab.tabIndex = chosen ? 0 : -1;
       byId(`panel-${other}`).hidden = !chosen;
     }
+    // In a narrow window the row of tabs is wider than what is seen of it.
+    byId(`tab-${name}`).scrollIntoView({ block: "nearest", inline: "nearest" });
     document.title = `${byId(`tab-${name}`).textContent} \u00b7 pairscore`;
     onShown(name);
   };

@@ -212,10 +212,7 @@ FAST: Final = frozenset(
         "README.md",
         "docs/encoding.md",
         "docs/library.md",
-        "docs/long-documents.md",
-        "docs/quickstart.md",
         "docs/scores.md",
-        "docs/training-data.md",
     }
 )
 """Pages whose blocks are quick enough for every run; the others are for the slow ones."""

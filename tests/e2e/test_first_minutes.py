@@ -99,6 +99,7 @@ def test_the_demo_runs_on_the_models_inside_the_package() -> None:
     assert min(gaps[True]) > max(gaps[False])
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_colours_unless_they_are_switched_off() -> None:
     """NO_COLOR takes the colours, a dumb terminal gets no code at all."""
     demo = ("demo", "--backend", "fake")
@@ -108,6 +109,7 @@ def test_a_terminal_gets_colours_unless_they_are_switched_off() -> None:
     assert "\x1b" not in _on_terminal(*demo, TERM="dumb")
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_no_colours_unless_they_are_forced() -> None:
     """FORCE_COLOR is for a pager that shows them; NO_COLOR wins, and JSON has none in any case."""
     demo = ("demo", "--backend", "fake")
@@ -127,6 +129,7 @@ def test_help_and_mistakes_follow_the_same_rules(args: tuple[str, ...]) -> None:
     assert "\x1b" not in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_a_slow_file_shows_a_bar_with_its_rate(tmp_path: Path) -> None:
     """On a terminal, once it takes two seconds; the bar is taken away at the end."""
     source = tmp_path / "in.csv"

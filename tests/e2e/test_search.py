@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -28,7 +27,6 @@ from pairscore.retrieval.index import SearchIndex
 from pairscore.service.app import create_app
 from pairscore.service.settings import ServiceSettings
 
-PAGE = Path(__file__).parents[2] / "docs" / "search.md"
 TOPICS = ("rivers", "bridges", "cheese", "comets", "looms", "whales", "violins", "salt")
 ANSWERS = (
     Document(
@@ -73,23 +71,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pairscore(*args: object) -> Result:
     """The command line, in this process."""
     return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def test_the_pages_code_runs(tmp_path: Path) -> None:
-    """As a reader would paste it."""
-    snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(snippets) == 1
-    for snippet in snippets:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", snippet],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            cwd=tmp_path,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("berlin ")
 
 
 def test_every_mode_finds_the_answer(index: Path) -> None:

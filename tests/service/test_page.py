@@ -312,3 +312,23 @@ def test_any_header_is_an_answer(text: str) -> None:
     """Nothing that a client sends breaks the reading of its headers."""
     assert accepts_gzip(text) in {True, False}
     assert is_known('"tag"', text) == (text.strip() == "*" or '"tag"' in text)
+
+
+def test_the_modules_of_the_first_tab_are_asked_for_at_once() -> None:
+    """The list in the page is what its first tab imports, so that nothing is fetched twice or one after the other."""
+    scripts = FOLDER / "js"
+    found: set[Path] = set()
+
+    def walk(module: Path) -> None:
+        if module in found:
+            return
+        found.add(module)
+        for name in re.findall(r'from "(\.[^"]+)"', module.read_text(encoding="utf-8")):
+            walk((module.parent / name).resolve())
+
+    walk((scripts / "app.js").resolve())
+    walk((scripts / "tabs" / "score.js").resolve())
+    wanted = {path.relative_to(FOLDER.resolve()).as_posix() for path in found} - {"js/app.js"}
+
+    index = (FOLDER / "index.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'rel="modulepreload" href="page/([^"]+)"', index)) == wanted

@@ -312,6 +312,8 @@ _STRATEGIES: dict[type, st.SearchStrategy[Any]] = {
 }
 _OWN = {
     "config": st.none(),
+    # Blanks and commas alone name nothing, and are refused.
+    "model": _TEXT.filter(lambda text: bool(text.replace(",", " ").strip())),
     "api_keys": st.none() | st.just(KEYS),
     "redis_url": st.sampled_from(["redis://h:1/2", "unix:///run/redis.sock"]),
     "otlp_endpoint": st.sampled_from(["http://h:4318", "https://h/v1?a=b"]),

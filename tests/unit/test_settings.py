@@ -419,3 +419,15 @@ def test_the_table_names_every_setting() -> None:
         assert (f"`--no-{flag(setting.name)[2:]}`" in row) == (setting.kind is bool)
     assert "| 16 MiB |" in settings_table()
     assert "One of debug, info, warning or error." in settings_table()
+
+
+@pytest.mark.parametrize("text", [" ", ",", " , "])
+def test_a_list_that_names_nothing_is_refused(text: str) -> None:
+    """It would be printed as an empty list, which no file may hold."""
+    with pytest.raises(SettingError, match="names nothing; leave it out"):
+        ServiceSettings(model=text)
+
+
+def test_an_empty_list_is_as_not_given() -> None:
+    """As flags that may be given several times come when they are not."""
+    assert ServiceSettings(model=[]).model is None

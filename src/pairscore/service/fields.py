@@ -278,11 +278,12 @@ def _whole(value: Any) -> Any:
 
 
 def _several(value: Any) -> Any:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip())
-        if isinstance(value, str)
-        else value
-    )
+    if not isinstance(value, str):
+        return value
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not parts:
+        raise PydanticCustomError("empty", "it names nothing; leave it out instead")
+    return parts
 
 
 SEVERAL: Final = BeforeValidator(_several)

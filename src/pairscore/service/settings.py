@@ -57,7 +57,7 @@ EVERYBODY: Final = "*"
 class ServiceSettings(Declared):
     """The settings of one service; a keyword wins over the environment, which wins over a file.
 
-    A keyword that is None is as not given.
+    A keyword that is None, or an empty list, is as not given.
 
     Raises:
         SettingError: a value makes no sense, or the file is broken; the message names the option and the file.
@@ -157,7 +157,7 @@ def _listed(names: str | None) -> tuple[str, ...]:
 
 
 def _gather(given: Mapping[str, Any]) -> _Gathered:
-    keywords = {name: value for name, value in given.items() if value is not None}
+    keywords = {name: value for name, value in given.items() if value not in (None, [], ())}
     variables = EnvSettingsSource(ServiceSettings)()
     named = keywords.get("config", variables.get("config"))
     file = None if named is None else Path(named)

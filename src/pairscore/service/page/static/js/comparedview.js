@@ -9,6 +9,8 @@ import { count, many, number, percent, shortened } from "./format.js";
 import { readable } from "./ranklist.js";
 import { scatter } from "./scatter.js";
 
+const HEAD = ["Pair", "Cosine", "Score", "Ranks apart"];
+
 const WINDOW = 50;
 
 /**
@@ -26,11 +28,11 @@ export function comparedView({ results, model, biEncoder, scale }) {
   const plot = scatter({
     id: "compare-plot",
     points,
-    xLabel: `cosine (${biEncoder}), \u22121 to 1`,
-    yLabel: scale === "logit" ? `score (${model}), logit` : `score (${model}), 0 to 1`,
+    xLabel: "cosine, \u22121 to 1",
+    yLabel: scale === "logit" ? "score, logit" : "score, 0 to 1",
     label: `Cosine and score of ${many(compared.length, "pair")}; the table below has the same numbers`,
   });
-  return { words, compared, nodes: [facts(compared, notable, rho), plot, key(notable), table({ compared, notable, scale })] };
+  return { words, compared, nodes: [facts({ compared, notable, rho, model, biEncoder }), plot, key(notable), table({ compared, notable, scale })] };
 }
 
 function told(compared, notable, rho) {
@@ -42,7 +44,7 @@ function told(compared, notable, rho) {
   return `${many(compared.length, "pair")} compared. ${agreement}; ${apart}.`;
 }
 
-function facts(compared, notable, rho) {
+function facts({ compared, notable, rho, model, biEncoder }) {
   const fact = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
   return el(
     "dl",
@@ -50,6 +52,8 @@ function facts(compared, notable, rho) {
     fact("Pairs", count(compared.length)),
     fact("Spearman\u2019s correlation", rho === null ? "not defined" : number(rho, 3)),
     fact("Far apart", count(notable)),
+    fact("Cosine by", biEncoder),
+    fact("Score by", model),
   );
 }
 
@@ -65,7 +69,7 @@ function nameOf(one, scale) {
 }
 
 function table({ compared, notable, scale }) {
-  const body = el("tbody");
+  const body = el("tbody", { role: "rowgroup" });
   const more = button("Show more", { id: "compare-more" });
   let shown = 0;
   const add = () => {
@@ -81,33 +85,33 @@ function table({ compared, notable, scale }) {
     next.focus();
   });
   add();
-  const head = ["Pair", "Cosine", "Score", "Ranks apart"];
   const whole = el(
     "table",
-    { id: "compare-table" },
+    { id: "compare-table", class: "stacks", role: "table" },
     el("caption", {}, "The pairs on which the two disagree most come first."),
-    el("thead", {}, el("tr", {}, head.map((name, at) => el("th", { scope: "col", class: at ? "number" : null }, name)))),
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, HEAD.map((name, at) => el("th", { role: "columnheader", scope: "col", class: at ? "number" : null }, name)))),
     body,
   );
   return el("div", { class: "stack" }, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Pairs with both scores" }, whole), el("div", {}, more));
 }
 
 function row(one, mark, scale) {
-  const cell = (...lines) => el("td", { class: "number" }, lines.map((line, at) => el("div", { class: at ? "hint" : null }, line)));
+  const cell = (at, ...lines) =>
+    el("td", { role: "cell", class: "number", "data-label": HEAD[at] }, lines.map((line, place) => el("div", { class: place ? "hint" : null }, line)));
   return el(
     "tr",
-    { class: mark ? "notable" : null },
+    { role: "row", class: mark ? "notable" : null },
     el(
       "th",
-      { scope: "row" },
+      { role: "rowheader", scope: "row" },
       mark ? el("span", { class: "diamond number" }, `\u25c6 ${mark}`) : null,
       el("div", { class: "compare-a" }, readable(one.textA)),
       el("div", { class: "compare-b" }, readable(one.textB)),
       one.truncated || one.cosineTruncated ? el("span", { class: "tag warm" }, cutWords(one)) : null,
     ),
-    cell(number(one.cosine, 3), `rank ${one.cosineRank}`),
-    cell(number(one.score, scale === "unit" ? 3 : 2), `rank ${one.scoreRank}`, percent(one.probability)),
-    cell(one.apart),
+    cell(1, number(one.cosine, 3), `rank ${one.cosineRank}`),
+    cell(2, number(one.score, scale === "unit" ? 3 : 2), `rank ${one.scoreRank}`, percent(one.probability)),
+    cell(3, one.apart),
   );
 }
 

@@ -93,7 +93,7 @@ function inputs(app) {
   const whole = { type: "number", min: 1 };
   const candidates = textField({ label: "Candidates to rerank", name: "num_candidates", id: "search-candidates", value: "100", ...whole });
   const topK = textField({ label: "Results", name: "top_k", id: "search-top-k", value: "10", ...whole });
-  const deadline = textField({ label: "Deadline, ms (optional)", name: "deadline_ms", id: "search-deadline", ...whole });
+  const deadline = textField({ label: "Deadline, ms", name: "deadline_ms", id: "search-deadline", ...whole });
   const rerank = checkbox({ label: "Let the cross-encoder put the candidates in order", name: "rerank", id: "search-rerank", checked: true });
   for (const { input } of [candidates, topK]) {
     input.required = true;
@@ -132,8 +132,8 @@ function show({ result, data, app }) {
     el("h3", { id: "search-result-title" }, "Results"),
     el("p", { id: "search-summary" }, words),
     partial,
-    data.results.length ? hits(data.results) : null,
     stages(data.timings),
+    data.results.length ? hits(data.results) : null,
   );
   app.say(`${words}${data.partial ? " The answer is partial." : ""}`);
 }

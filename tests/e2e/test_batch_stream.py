@@ -107,6 +107,7 @@ def test_a_client_that_goes_away_frees_the_queue(server: Service) -> None:
     assert "outcome=cancelled" in server.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_thousand_queries_in_bounded_memory(tmp_path: Path) -> None:
     """While their client does not read, no more of them are scored; then all are answered."""
     call = _call(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.calibrations import labelled_csv
 
 PAIRSCORE = str(Path(sys.executable).parent / "pairscore")
@@ -24,6 +25,7 @@ def _run(*args: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_calibrated_and_says_so(tmp_path: Path) -> None:
     """From labelled pairs to a probability that was made with them."""
     path = tmp_path / "c.json"
@@ -39,6 +41,7 @@ def test_the_bundled_model_is_calibrated_and_says_so(tmp_path: Path) -> None:
     assert after["calibration"] == "platt"
 
 
+@pytest.mark.slow
 def test_using_a_calibration_loads_nothing_that_fits(tmp_path: Path) -> None:
     """scikit-learn, scipy and matplotlib belong to fitting; scoring does without."""
     path = tmp_path / "c.json"

@@ -41,6 +41,7 @@ def _run(*command: object, cache: Path, **environment: str) -> subprocess.Comple
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [(), ("--model", "owner/name")])
 def test_no_socket_is_opened(tmp_path: Path, model: tuple[str, ...]) -> None:
     """Not for the bundled model, and not for one that is only on the hub."""
@@ -52,6 +53,7 @@ def test_no_socket_is_opened(tmp_path: Path, model: tuple[str, ...]) -> None:
     assert result.returncode == (69 if model else 0), result.stderr
 
 
+@pytest.mark.slow
 def test_network_asks(tmp_path: Path) -> None:
     """With --network the hub is asked, so the test above can fail."""
     nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -63,6 +65,7 @@ def test_network_asks(tmp_path: Path) -> None:
     assert result.returncode == 0
 
 
+@pytest.mark.slow
 def test_auto_says_why_and_scores_the_same(tmp_path: Path) -> None:
     """A note on standard error, unless --quiet; the score is that of the backend it took; the choice is kept."""
     score = ("-m", "pairscore", "score", *PAIR, "--json")

@@ -40,6 +40,7 @@ def _json(cache: Path, *args: object) -> dict:
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_a_bad_first_ranking_is_put_right(tmp_path: Path, encoder: CrossEncoder) -> None:
     """By the scores that the library gives; the second run computes none of them, and gives the same."""
     folder = flat_folder(tmp_path / "data")
@@ -70,6 +71,7 @@ def test_both_models_are_measured_in_one_run(tmp_path: Path) -> None:
     assert run["num_reranked"] == 10
 
 
+@pytest.mark.slow
 def test_pairs_are_measured(tmp_path: Path) -> None:
     """With quotes in a tab-separated file that are part of the texts."""
     rows = (

@@ -44,6 +44,7 @@ def minutes() -> str:
     return meeting(10_000)
 
 
+@pytest.mark.slow
 def test_windows_find_what_a_cut_misses(encoder: CrossEncoder, minutes: str) -> None:
     """Cut, the long document loses to a near miss; in windows it wins, and its span holds the passage."""
     documents = [NEAR_MISS, minutes]

@@ -36,6 +36,7 @@ def _json(result: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("into_folder", [False, True])
 def test_a_pulled_model_scores_without_a_hub(tmp_path: Path, *, into_folder: bool) -> None:
     """From the hub cache by its name, and from a plain folder by its path, as the bundled model scores."""

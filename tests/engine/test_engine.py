@@ -50,6 +50,7 @@ def test_the_same_scores_as_the_library(run, engine_of) -> None:
     assert (scores.scale, scores.model) == (expected.scale, expected.model)
 
 
+@pytest.mark.slow
 def test_fifty_requests_at_once_are_those_one_by_one() -> None:
     """On the bundled model, with lengths mixed: coalescing changes no score and swaps no query."""
     pairs = _pairs(200, longest=90)

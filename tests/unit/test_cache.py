@@ -137,6 +137,7 @@ def test_more_than_fits_in_one_call() -> None:
     assert cache.stats().num_bytes == 3 * ENTRY_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_entries", [100_000, 43_750])
 def test_the_bound_holds_in_real_memory(num_entries: int) -> None:
     """Filled three times over, the cache takes what it may, within 10 %, and does not grow any more.

@@ -39,6 +39,7 @@ def _doctor(*args: object) -> Result:
 # --- what it finds ---
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_well() -> None:
     """Every fact is there, every check that can be made was made and passed, and the speed is above nothing."""
     result = _doctor("--seconds", 0.5, "--json", "--backend", "onnx")

@@ -28,6 +28,7 @@ from tests.e2e.hostile.clients import (
 )
 
 
+@pytest.mark.slow
 def test_clients_that_stall(service: Service) -> None:
     """Wherever they stop: told so if a request had begun, and closed, all of them at once."""
     with contextlib.ExitStack() as stack:

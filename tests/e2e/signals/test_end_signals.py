@@ -34,6 +34,7 @@ from tests.e2e.signals.serving import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])
 def test_nothing_that_was_admitted_is_lost(
     start: Start, pool: ThreadPoolExecutor, number: signal.Signals
@@ -61,6 +62,7 @@ def test_nothing_that_was_admitted_is_lost(
             check_complete(attempt)
 
 
+@pytest.mark.slow
 def test_a_client_that_never_finishes_its_body(start: Start) -> None:
     """It is waited for as long as the grace lasts and not longer, and makes no noise in the log."""
     grace_s = 1.0
@@ -102,6 +104,7 @@ def test_a_second_signal(start: Start, second: signal.Signals) -> None:
         assert server.ended(60) < grace_s + SLACK_S
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "second",
     [None, pytest.param(signal.SIGTERM, marks=SLOW), pytest.param(signal.SIGINT, marks=SLOW)],
@@ -161,6 +164,7 @@ def test_a_signal_at_the_first_word(start: Start) -> None:
     server.ended(15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autotune", [False, pytest.param(True, marks=SLOW)])
 def test_kill_9_under_load(
     start: Start,

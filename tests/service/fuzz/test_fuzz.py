@@ -171,6 +171,7 @@ def _stray(service: Service, *, number: int) -> None:
     send()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_the_documentation_holds(service: Service, mode: GenerationMode) -> None:
     """What fits it is answered as it says, what does not is a 400 or 422 of the dialect's shape."""

@@ -8,6 +8,8 @@ ORACLE := .venv-oracle/bin
 # Told as a variable, the constraints hold for the tools that build the package too.
 PIP := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=$(CURDIR)/constraints.txt
+# Which tests `test-all` runs, as pytest's -m has it: nothing means all of them.
+MARKED ?=
 # On every core up to four; what must not be disturbed shares one of them (tests/conftest.py).
 PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 # Nothing here needs the model hub; a run that would reach for it should fail, not wait.
@@ -64,7 +66,7 @@ test-page: setup ## the page of the service, in Chromium
 	$(BIN)/python -m pytest -m page tests/page
 
 test-all: .venv-oracle/.ready .venv-clients/.ready .venv-clients-older/.ready ## all tests: slow ones, real clients, sentence-transformers too
-	$(ORACLE)/python $(PYTEST) -m ""
+	$(ORACLE)/python $(PYTEST) -m "$(MARKED)"
 
 check: setup ## format, lint, types, and generated pages up to date
 	$(BIN)/ruff format --check .

@@ -17,9 +17,7 @@ from urllib.parse import quote
 from anyio import to_thread
 from fastapi import Request, Response
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect
 
-from pairscore.engine.core import outcome_of
 from pairscore.engine.records import Answer
 from pairscore.errors import EmptyInputError, LimitError
 from pairscore.service import access, bodies
@@ -33,7 +31,7 @@ from pairscore.service.schemas import Body
 from pairscore.service.settings import ServiceSettings, option
 from pairscore.service.shadow_scoring import Seen
 from pairscore.service.telemetry import server_timing
-from pairscore.service.waiting import deadline_of, until_gone
+from pairscore.service.waiting import deadline_of, watched
 from pairscore.values import Windows
 
 __all__ = [
@@ -52,6 +50,7 @@ __all__ = [
     "check_model",
     "model_header",
     "refuse_model",
+    "score_headers",
     "scored",
     "scoring",
     "written",
@@ -123,12 +122,7 @@ async def scored(request: Request, parts: Parts, ask: Ask, *, takes_labels: bool
     """The engine's answer, told to everybody who counts: traces, the log, the key's quota."""
     deadline_s = deadline_of(request, deadline_ms=ask.deadline_ms)
     work = scoring(parts, ask, deadline_s=deadline_s, takes_labels=takes_labels)
-    try:
-        answer = await until_gone(request, work)
-    except BaseException as error:
-        gone = isinstance(error, ClientDisconnect)
-        request.state.outcome = "cancelled" if gone else outcome_of(error)
-        raise
+    answer = await watched(request, work)
     request.state.outcome, request.state.answer = "ok", answer
     request.state.span.answer(answer)
     charge(request, parts, answer)
@@ -280,13 +274,35 @@ def calibration_header(method: str | None) -> Mapping[str, str]:
 
 
 def _headers(found: Found) -> Mapping[str, str]:
+    scale = "logit" if found.ask.raw else "probability"
     return {
-        **model_header(found.model),
-        **calibration_header(found.scores.calibration),
+        **score_headers(found.answer, model=found.model, scale=scale),
         **_windows_header(found.scores.windows),
-        SCALE_HEADER: "logit" if found.ask.raw else "probability",
-        TRUNCATED_HEADER: str(found.scores.num_truncated),
-        TIMING_HEADER: server_timing(found.answer.timing),
+    }
+
+
+def score_headers(
+    answer: Answer,
+    *,
+    model: str | None = None,
+    scale: str | None = None,
+    num_truncated: int | None = None,
+) -> Mapping[str, str]:
+    """The headers of every answer with scores.
+
+    Args:
+        answer: the engine's.
+        model: as it is called here; None: as the answer has it.
+        scale: of the scores that are written; None: the model's own.
+        num_truncated: pairs that were cut; None: those of the answer.
+    """
+    scores = answer.scores
+    return {
+        **model_header(scores.model if model is None else model),
+        **calibration_header(scores.calibration),
+        SCALE_HEADER: scores.scale if scale is None else scale,
+        TRUNCATED_HEADER: str(scores.num_truncated if num_truncated is None else num_truncated),
+        TIMING_HEADER: server_timing(answer.timing),
     }
 
 

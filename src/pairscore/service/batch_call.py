@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.types import Send
 
 from pairscore.engine.core import outcome_of
@@ -30,7 +30,7 @@ from pairscore.service.dialects.batch import Job, RerankBatchEnd
 from pairscore.service.dialects.records import Found, Usage
 from pairscore.service.fleet_member import Member
 from pairscore.service.parts import Parts
-from pairscore.service.waiting import until_gone
+from pairscore.service.waiting import ended_as, until_gone
 
 __all__ = ["Call", "Lines"]
 
@@ -240,8 +240,7 @@ class Call:
         try:
             await until_gone(self._request, self._all(lines))
         except BaseException as error:
-            gone = isinstance(error, ClientDisconnect)
-            outcome = "cancelled" if gone else outcome_of(error)
+            outcome = ended_as(error)
             raise
         finally:
             self._record(outcome or self._tally.outcome)

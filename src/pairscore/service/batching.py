@@ -17,20 +17,22 @@ from starlette.types import Receive, Scope, Send
 from pairscore.errors import LimitError
 from pairscore.service import answering, bodies
 from pairscore.service.batch_call import Call, Lines
+from pairscore.service.described import posted, responses, schema_of
 from pairscore.service.dialects import batch
 from pairscore.service.dialects.batch import Job, RerankBatchRequest
 from pairscore.service.dialects.faults import NATIVE
 from pairscore.service.fleet_member import Member
 from pairscore.service.parts import Parts, PartsOfApp
 from pairscore.service.routes import FAULTS
-from pairscore.service.schemas import ProblemBody
 from pairscore.service.settings import ServiceSettings, option
 from pairscore.service.waiting import deadline_of
 
 __all__ = ["described", "router"]
 
 _MEDIA_TYPE: Final = "application/x-ndjson"
-_REF: Final = "#/components/schemas/{}"
+_HEADERS: Final = {
+    answering.MODEL_HEADER: "The model that scores; characters outside ASCII are percent-encoded."
+}
 _FAULTS: Final = {
     **{status: FAULTS[status] for status in (401, 403, 404, 408, 413, 415, 422)},
     429: "The queue is full and not one query was taken, or the key's quota is used up.",
@@ -77,21 +79,17 @@ def _read(raw: bytes, settings: ServiceSettings) -> tuple[RerankBatchRequest, li
 
 
 def _documented() -> dict[int | str, dict[str, Any]]:
-    schemas = [{"$ref": _REF.format(model.__name__)} for model in batch.LINES]
-    header = {
-        "description": "The model that scores; characters outside ASCII are percent-encoded.",
-        "schema": {"type": "string"},
+    content = {
+        "schema": {"anyOf": [schema_of(model) for model in batch.LINES]},
+        "example": batch.LINES_EXAMPLE,
     }
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"model": ProblemBody, "description": text} for status, text in _FAULTS.items()
-    }
-    told[200] = {
-        "description": "A line of JSON for each query, in the order in which they are finished, each with its "
+    return responses(
+        _FAULTS,
+        headers=_HEADERS,
+        description="A line of JSON for each query, in the order in which they are finished, each with its "
         "`index` and a ranking or an `error`; then one line with `done`, without which something is missing.",
-        "headers": {answering.MODEL_HEADER: header},
-        "content": {_MEDIA_TYPE: {"schema": {"anyOf": schemas}, "example": batch.LINES_EXAMPLE}},
-    }
-    return told
+        content={_MEDIA_TYPE: content},
+    )
 
 
 def described() -> Iterator[tuple[type[BaseModel], Literal["validation", "serialization"]]]:
@@ -108,17 +106,7 @@ def described() -> Iterator[tuple[type[BaseModel], Literal["validation", "serial
     status_code=200,
     response_class=_Streamed,
     responses=_documented(),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": _REF.format(RerankBatchRequest.__name__)},
-                    "examples": batch.EXAMPLES,
-                }
-            },
-        }
-    },
+    openapi_extra=posted(RerankBatchRequest, batch.EXAMPLES),
 )
 async def rerank_batch(request: Request, parts: PartsOfApp) -> Response:
     """Many queries, each with its own documents; each is answered by a line as soon as it is scored.

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 
-from pairscore.engine.core import outcome_of
 from pairscore.engine.records import Answer
 from pairscore.errors import DeadlineError
 from pairscore.road.tokenization import Pair
@@ -23,16 +21,15 @@ from pairscore.service.compare_schemas import (
     response_of,
 )
 from pairscore.service.comparer import Comparer, Cosines
+from pairscore.service.described import posted, responses
 from pairscore.service.dialects.faults import NATIVE
 from pairscore.service.dialects.records import Ask
 from pairscore.service.long_documents import WindowsAsk
 from pairscore.service.parts import Parts, PartsOfApp
 from pairscore.service.refusals import Refusal
 from pairscore.service.routes import FAULTS
-from pairscore.service.schemas import ProblemBody
 from pairscore.service.settings import option
-from pairscore.service.telemetry import server_timing
-from pairscore.service.waiting import deadline_of, until_gone
+from pairscore.service.waiting import deadline_of, watched
 
 __all__ = ["described", "router"]
 
@@ -58,34 +55,13 @@ def described() -> Iterator[tuple[type[BaseModel], Literal["validation", "serial
     yield CompareRequest, "validation"
 
 
-def _documented() -> dict[int | str, dict[str, Any]]:
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"model": ProblemBody, "description": text} for status, text in _FAULTS.items()
-    }
-    headers = {
-        name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()
-    }
-    told[200] = {"headers": headers}
-    return told
-
-
 @router.post(
     "/v1/compare",
     summary="Score pairs with a cross-encoder and with a bi-encoder",
     tags=[NATIVE],
     response_model=CompareResponse,
-    responses=_documented(),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": f"#/components/schemas/{CompareRequest.__name__}"},
-                    "examples": EXAMPLES,
-                }
-            },
-        }
-    },
+    responses=responses(_FAULTS, headers=_HEADERS),
+    openapi_extra=posted(CompareRequest, EXAMPLES),
 )
 async def compare(request: Request, parts: PartsOfApp) -> Response:
     """The cross-encoder reads both texts together, the bi-encoder makes a vector of each; the cosine is of these vectors.
@@ -117,7 +93,7 @@ async def compare(request: Request, parts: PartsOfApp) -> Response:
     answer = await answering.scored(request, parts, ask)
     write = partial(_written, answer, cosines, bi_encoder=comparer.name)
     content = await answering.written(len(pairs), write)
-    return Response(content, headers=_headers(answer), media_type="application/json")
+    return Response(content, headers=answering.score_headers(answer), media_type="application/json")
 
 
 async def _cosines(
@@ -129,12 +105,7 @@ async def _cosines(
     timeout_s: float | None,
 ) -> Cosines:
     """What the bi-encoder says, told to those who count: the log and the key's quota."""
-    try:
-        made = await until_gone(request, comparer.cosines(pairs, timeout_s=timeout_s))
-    except BaseException as error:
-        gone = isinstance(error, ClientDisconnect)
-        request.state.outcome = "cancelled" if gone else outcome_of(error)
-        raise
+    made = await watched(request, comparer.cosines(pairs, timeout_s=timeout_s))
     access.charge(request, num_tokens=made.num_tokens)
     parts.telemetry.charged(key=request.state.key_name, num_tokens=made.num_tokens)
     return made
@@ -153,13 +124,3 @@ def _left_ms(late: float | None) -> int | None:
 
 def _written(answer: Answer, cosines: Cosines, *, bi_encoder: str) -> bytes:
     return response_of(answer, cosines, bi_encoder=bi_encoder).model_dump_json().encode()
-
-
-def _headers(answer: Answer) -> dict[str, str]:
-    return {
-        **answering.model_header(answer.scores.model),
-        **answering.calibration_header(answer.scores.calibration),
-        answering.SCALE_HEADER: answer.scores.scale,
-        answering.TRUNCATED_HEADER: str(answer.scores.num_truncated),
-        answering.TIMING_HEADER: server_timing(answer.timing),
-    }

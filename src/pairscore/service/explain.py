@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, FiniteFloat
 
-from pairscore.engine.records import Answer
 from pairscore.errors import LimitError
 from pairscore.explaining.records import MIN_PAIRS, Explanation, UnitKind
 from pairscore.service import answering, bodies
+from pairscore.service.described import posted, responses
 from pairscore.service.dialects.faults import NATIVE
 from pairscore.service.explain_call import ExplainAsk, ExplainCall
 from pairscore.service.parts import PartsOfApp
 from pairscore.service.routes import FAULTS
-from pairscore.service.schemas import ProblemBody, TextPair
+from pairscore.service.schemas import TextPair
 from pairscore.service.settings import ServiceSettings, option
-from pairscore.service.telemetry import server_timing
 from pairscore.service.waiting import deadline_of
 
 __all__ = ["described", "router"]
@@ -31,7 +30,9 @@ _HEADERS: Final = {
     answering.TRUNCATED_HEADER: "1 if the pair was too long and was cut, else 0.",
     answering.TIMING_HEADER: "Milliseconds to tokenize, in the queue, in the model, and in all.",
 }
-_STATUSES: Final = (401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+_FAULTS: Final = {
+    status: FAULTS[status] for status in (401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+}
 
 router = APIRouter()
 
@@ -121,33 +122,13 @@ def described() -> Iterator[tuple[type[BaseModel], Literal["validation", "serial
     yield ExplainRequest, "validation"
 
 
-def _documented() -> dict[int | str, dict[str, Any]]:
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"model": ProblemBody, "description": FAULTS[status]} for status in _STATUSES
-    }
-    headers = {
-        name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()
-    }
-    return {**told, 200: {"headers": headers}}
-
-
 @router.post(
     "/v1/explain",
     summary="Say why a pair has its score",
     tags=[NATIVE],
     response_model=ExplainResponse,
-    responses=_documented(),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": f"#/components/schemas/{ExplainRequest.__name__}"},
-                    "examples": _EXAMPLES,
-                }
-            },
-        }
-    },
+    responses=responses(_FAULTS, headers=_HEADERS),
+    openapi_extra=posted(ExplainRequest, _EXAMPLES),
 )
 async def explain(request: Request, parts: PartsOfApp) -> Response:
     """Each sentence and word of `text_b` is left out, one at a time, and the pair is scored again.
@@ -162,7 +143,9 @@ async def explain(request: Request, parts: PartsOfApp) -> Response:
     found, answer = await call.answer(_ask(request, body, parts.settings))
     num_units = len(found.sentences) + len(found.words)
     content = await answering.written(num_units, partial(_written, found))
-    return Response(content, headers=_headers(found, answer), media_type="application/json")
+    # Of the pair itself: the answer has all that it was compared with.
+    headers = answering.score_headers(answer, num_truncated=int(found.truncated))
+    return Response(content, headers=headers, media_type="application/json")
 
 
 def _ask(request: Request, body: ExplainRequest, settings: ServiceSettings) -> ExplainAsk:
@@ -185,13 +168,3 @@ def _ask(request: Request, body: ExplainRequest, settings: ServiceSettings) -> E
 
 def _written(found: Explanation) -> bytes:
     return ExplainResponse.model_validate(found.as_dict()).model_dump_json().encode()
-
-
-def _headers(found: Explanation, answer: Answer) -> Mapping[str, str]:
-    return {
-        **answering.model_header(found.model),
-        **answering.calibration_header(found.calibration),
-        answering.SCALE_HEADER: found.scale,
-        answering.TRUNCATED_HEADER: str(int(found.truncated)),
-        answering.TIMING_HEADER: server_timing(answer.timing),
-    }

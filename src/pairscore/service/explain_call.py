@@ -9,9 +9,9 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from pairscore.engine.core import Engine, outcome_of
+from pairscore.engine.core import Engine
 from pairscore.engine.records import Answer, Timing
 from pairscore.errors import DeadlineError
 from pairscore.explaining.measuring import Question, Round, Steps, steps
@@ -22,7 +22,7 @@ from pairscore.road.tokenization import Pair
 from pairscore.service import answering
 from pairscore.service.fleet_member import Member
 from pairscore.service.parts import Parts
-from pairscore.service.waiting import until_gone
+from pairscore.service.waiting import watched
 from pairscore.values import Scores
 
 __all__ = ["ExplainAsk", "ExplainCall"]
@@ -70,12 +70,7 @@ class ExplainCall:
             PairscoreError: the pair cannot be scored, or not in time.
         """
         state = self._request.state
-        try:
-            found = await until_gone(self._request, self._explained(ask))
-        except BaseException as error:
-            gone = isinstance(error, ClientDisconnect)
-            state.outcome = "cancelled" if gone else outcome_of(error)
-            raise
+        found = await watched(self._request, self._explained(ask))
         answer = self._together()
         state.outcome, state.answer = "ok", answer
         state.span.answer(answer)

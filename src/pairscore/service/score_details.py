@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
@@ -13,14 +13,14 @@ from pydantic import BaseModel, Field, FiniteFloat
 from pairscore.engine.records import Answer
 from pairscore.road.reading import PairReading, TextReading, read_pair
 from pairscore.service import answering, bodies
+from pairscore.service.described import posted, responses
 from pairscore.service.dialects.faults import NATIVE
 from pairscore.service.dialects.records import Ask
 from pairscore.service.fleet_member import Member
 from pairscore.service.long_documents import WindowsAsk
 from pairscore.service.parts import Parts, PartsOfApp
 from pairscore.service.routes import FAULTS
-from pairscore.service.schemas import SCORE_EXAMPLES, ProblemBody, TextPair
-from pairscore.service.telemetry import server_timing
+from pairscore.service.schemas import SCORE_EXAMPLES, TextPair
 
 __all__ = ["DetailsRequest", "DetailsResponse", "described", "router"]
 
@@ -31,7 +31,9 @@ _HEADERS: Final = {
     answering.TRUNCATED_HEADER: "1 if a text was cut, else 0.",
     answering.TIMING_HEADER: "Milliseconds to tokenize, in the queue, in the model, and in all.",
 }
-_STATUSES: Final = (401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+_FAULTS: Final = {
+    status: FAULTS[status] for status in (401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+}
 
 
 class DetailsRequest(TextPair):
@@ -93,34 +95,13 @@ def described() -> Iterator[tuple[type[BaseModel], Literal["validation", "serial
     yield DetailsRequest, "validation"
 
 
-def _documented() -> dict[int | str, dict[str, Any]]:
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"model": ProblemBody, "description": FAULTS[status]} for status in _STATUSES
-    }
-    headers = {
-        name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()
-    }
-    told[200] = {"headers": headers}
-    return told
-
-
 @router.post(
     "/v1/score/details",
     summary="Score a pair, and say what of it was read",
     tags=[NATIVE],
     response_model=DetailsResponse,
-    responses=_documented(),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": f"#/components/schemas/{DetailsRequest.__name__}"},
-                    "examples": SCORE_EXAMPLES,
-                }
-            },
-        }
-    },
+    responses=responses(_FAULTS, headers=_HEADERS),
+    openapi_extra=posted(DetailsRequest, SCORE_EXAMPLES),
 )
 async def score_details(request: Request, parts: PartsOfApp) -> Response:
     """The score of `/score`, with the logit behind it, the tokens of either text, and where a text that is too long was cut.
@@ -140,7 +121,7 @@ async def score_details(request: Request, parts: PartsOfApp) -> Response:
     answering.check_labels(member)
     answer = await answering.scored(request, parts, ask)
     content = await _content(parts, member, ask, answer)
-    return Response(content, headers=_headers(answer), media_type="application/json")
+    return Response(content, headers=answering.score_headers(answer), media_type="application/json")
 
 
 async def _content(parts: Parts, member: Member, ask: Ask, answer: Answer) -> str:
@@ -176,13 +157,3 @@ def _details(read: TextReading) -> TextDetails:
         num_chars=read.num_chars,
         read=(read.start, read.end),
     )
-
-
-def _headers(answer: Answer) -> dict[str, str]:
-    return {
-        **answering.model_header(answer.scores.model),
-        **answering.calibration_header(answer.scores.calibration),
-        answering.SCALE_HEADER: answer.scores.scale,
-        answering.TRUNCATED_HEADER: str(answer.scores.num_truncated),
-        answering.TIMING_HEADER: server_timing(answer.timing),
-    }

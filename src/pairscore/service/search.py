@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -14,12 +14,12 @@ from pairscore.errors import LimitError
 from pairscore.retrieval.pipeline import DEFAULT_CANDIDATES, DEFAULT_TOP_K
 from pairscore.retrieval.results import SearchResult, Timings
 from pairscore.service import answering, bodies
+from pairscore.service.described import posted, responses
 from pairscore.service.dialects.faults import NATIVE
 from pairscore.service.fleet_member import Member
 from pairscore.service.parts import Parts, PartsOfApp
 from pairscore.service.refusals import Refusal
 from pairscore.service.routes import FAULTS
-from pairscore.service.schemas import ProblemBody
 from pairscore.service.search_call import SearchAsk, SearchCall
 from pairscore.service.search_schemas import (
     EXAMPLES,
@@ -55,36 +55,13 @@ def described() -> Iterator[tuple[type[BaseModel], Literal["validation", "serial
     yield SearchRequest, "validation"
 
 
-def _documented() -> dict[int | str, dict[str, Any]]:
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"model": ProblemBody, "description": text} for status, text in _FAULTS.items()
-    }
-    told[200] = {
-        "headers": {
-            name: {"description": text, "schema": {"type": "string"}}
-            for name, text in _HEADERS.items()
-        }
-    }
-    return told
-
-
 @router.post(
     "/v1/search",
     summary="Find documents in the server's index",
     tags=[NATIVE],
     response_model=SearchResponse,
-    responses=_documented(),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": f"#/components/schemas/{SearchRequest.__name__}"},
-                    "examples": EXAMPLES,
-                }
-            },
-        }
-    },
+    responses=responses(_FAULTS, headers=_HEADERS),
+    openapi_extra=posted(SearchRequest, EXAMPLES),
 )
 async def search(request: Request, parts: PartsOfApp) -> Response:
     """Candidates by vectors, by words, or by both, fused; the cross-encoder reads the best of them.

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from pairscore.engine.core import outcome_of
 from pairscore.engine.records import Answer, Timing
 from pairscore.errors import ClosedError, DeadlineError, OverloadError
 from pairscore.retrieval.base import Filter
@@ -27,7 +26,7 @@ from pairscore.service.fleet_member import Member
 from pairscore.service.parts import Parts
 from pairscore.service.search_slices import Slices
 from pairscore.service.searcher import Searcher
-from pairscore.service.waiting import until_gone
+from pairscore.service.waiting import watched
 
 __all__ = ["SearchAsk", "SearchCall"]
 
@@ -98,12 +97,7 @@ class SearchCall:
             PairscoreError: it cannot be searched for, or something failed.
         """
         state = self._request.state
-        try:
-            result = await until_gone(self._request, self._searched(ask))
-        except BaseException as error:
-            gone = isinstance(error, ClientDisconnect)
-            state.outcome = "cancelled" if gone else outcome_of(error)
-            raise
+        result = await watched(self._request, self._searched(ask))
         state.outcome, state.answer = "ok", self._together()
         self._parts.telemetry.searched(asdict(result.timings), partial=result.partial)
         if state.answer is not None:

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from pairscore.engine.records import Outcome, outcome_of
 from pairscore.service.refusals import Refusal
 
-__all__ = ["TIMEOUT_HEADER", "deadline_of", "until_gone"]
+__all__ = ["TIMEOUT_HEADER", "deadline_of", "ended_as", "until_gone", "watched"]
 
 T = TypeVar("T")
 
@@ -64,6 +65,20 @@ async def until_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         working.cancel()
         leaving.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def watched(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of the work, as `until_gone`; how it ended, if not well, is told to the log and the metrics."""
+    try:
+        return await until_gone(request, work)
+    except BaseException as error:
+        request.state.outcome = ended_as(error)
+        raise
+
+
+def ended_as(error: BaseException) -> Outcome:
+    """The outcome of a request that ended with an error; a client that went away cancelled it."""
+    return "cancelled" if isinstance(error, ClientDisconnect) else outcome_of(error)
 
 
 async def _left(request: Request) -> None:

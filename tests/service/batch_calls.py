@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.service.asgi import post_scope
+
 from pairscore.config import RoadConfig
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.road import open_road
@@ -104,19 +106,7 @@ class Reader:
     async def post(self, queries: list[Any], **more: Any) -> None:
         """Send a call, and read until its end."""
         self._body = [json.dumps({"queries": queries, **more}).encode()]
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": ROUTE,
-            "raw_path": ROUTE.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "scheme": "http",
-            "http_version": "1.1",
-            "headers": [(b"content-type", b"application/json")],
-            "client": ("test", 1),
-            "server": ("test", 80),
-        }
+        scope = post_scope(ROUTE)
         await self.app(scope, self._receive, self._send)
 
     async def _receive(self) -> dict[str, Any]:

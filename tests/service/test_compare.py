@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from tests.service.asgi import post_scope
 
 from pairscore import BiEncoder
 from pairscore.errors import ClosedError, DeadlineError, ModelCorruptError, OverloadError
@@ -271,15 +272,7 @@ def test_the_deadline_is_that_of_both_models(
 def test_a_client_that_goes_away(start: Start, gate: threading.Event) -> None:
     """Its comparison is given up, and counted as what it is."""
     client = start()
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": ROUTE,
-        "raw_path": ROUTE.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"content-type", b"application/json")],
-    }
+    scope = post_scope(ROUTE)
     messages = [
         {"type": "http.disconnect"},
         {"type": "http.request", "body": json.dumps(body_of()).encode(), "more_body": False},

@@ -14,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 from tests.labelled import labelled_folder
 from tests.service.access.guarded import SECRET, sha256_of
+from tests.service.asgi import post_scope
 
 from pairscore import CrossEncoder
 from pairscore.road.backends.fake import FakeBackend
@@ -241,17 +242,5 @@ async def _leave(app: Any, is_time: Callable[[], bool]) -> None:
     async def send(message: Any) -> None:
         pytest.fail(f"an answer to nobody: {message}")
 
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": ROUTE,
-        "raw_path": ROUTE.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "scheme": "http",
-        "http_version": "1.1",
-        "headers": [(b"content-type", b"application/json")],
-        "client": ("test", 1),
-        "server": ("test", 80),
-    }
+    scope = post_scope(ROUTE)
     await app(scope, receive, send)

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import httpx2 as httpx
 import pytest
+from tests.service.asgi import post_scope
 
 from pairscore.errors import PairscoreError
 from pairscore.road.backends.fake import FakeBackend
@@ -190,19 +191,7 @@ async def _leave(app: Any, *, documents: list[str]) -> None:
     async def send(message: Any) -> None:
         pytest.fail(f"an answer to nobody: {message}")
 
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/rerank",
-        "raw_path": b"/rerank",
-        "query_string": b"",
-        "root_path": "",
-        "scheme": "http",
-        "http_version": "1.1",
-        "headers": [(b"content-type", b"application/json")],
-        "client": ("test", 1),
-        "server": ("test", 80),
-    }
+    scope = post_scope("/rerank")
     await app(scope, receive, send)
 
 

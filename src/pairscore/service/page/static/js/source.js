@@ -67,6 +67,27 @@ export function source(options) {
   return { root, items };
 }
 
+/**
+ * What `read` makes of the sources; null, and words in `problem`, where there is nothing or a value of a file is no text.
+ *
+ * @param {{problem: Element, read: () => Object | null, nothing: string}} options
+ */
+export function readOr({ problem, read, nothing }) {
+  try {
+    const what = read();
+    if (!what) {
+      refused(problem, new FileProblem(nothing));
+    }
+    return what;
+  } catch (error) {
+    if (!(error instanceof FileProblem)) {
+      throw error;
+    }
+    refused(problem, error);
+    return null;
+  }
+}
+
 /** A function whose last answer is kept for as long as what it depends on is the same. */
 function remembered(make, dependsOn) {
   let last = { keys: [], value: null };

@@ -5,7 +5,6 @@
 import { ApiError, call } from "../api.js";
 import { ANY_CLIENT, clientBox } from "../clients.js";
 import { comparedView } from "../comparedview.js";
-import { FileProblem } from "../delimited.js";
 import { el, fill } from "../dom.js";
 import { csvOf, download } from "../download.js";
 import { button, choice, problemBox, runs, textField } from "../form.js";
@@ -13,7 +12,7 @@ import { count, many } from "../format.js";
 import { modelChoice } from "../modelchoice.js";
 import { Progress } from "../progress.js";
 import { inSlices } from "../slices.js";
-import { source } from "../source.js";
+import { readOr, source } from "../source.js";
 import { loadStyle } from "../styles.js";
 import { cutTo, documentsOf, pairsOf } from "../texts.js";
 
@@ -217,19 +216,11 @@ function take(comparison, data, { pairs, from }) {
 }
 
 function started({ fields, limits, problem }) {
-  try {
+  const read = () => {
     const what = asked(fields, limits);
-    if (what.pairs.length) {
-      return what;
-    }
-    fill(problem, el("p", { class: "notice bad" }, "There is nothing to compare. Paste some texts, or choose a file."));
-  } catch (error) {
-    if (!(error instanceof FileProblem)) {
-      throw error;
-    }
-    fill(problem, el("p", { class: "notice bad" }, error.message));
-  }
-  return null;
+    return what.pairs.length ? what : null;
+  };
+  return readOr({ problem, read, nothing: "There is nothing to compare. Paste some texts, or choose a file." });
 }
 
 function results(app) {

@@ -5,7 +5,6 @@
 import { call } from "../api.js";
 import { MAX_DRAWN, beforeAfter } from "../beforeafter.js";
 import { RANK_CLIENTS, clientBox } from "../clients.js";
-import { FileProblem } from "../delimited.js";
 import { el, fill } from "../dom.js";
 import { download } from "../download.js";
 import { button, problemBox, runs, textField } from "../form.js";
@@ -15,7 +14,7 @@ import { Progress } from "../progress.js";
 import { RankList } from "../ranklist.js";
 import { Ranking } from "../ranking.js";
 import { inSlices } from "../slices.js";
-import { source } from "../source.js";
+import { readOr, source } from "../source.js";
 import { loadStyle } from "../styles.js";
 import { cutTo, documentsOf } from "../texts.js";
 
@@ -154,19 +153,11 @@ async function rank({ fields, view, problem, app, signal }) {
 
 /** A new ranking of what the fields hold; nothing, and words, where they hold nothing that can be ranked. */
 function started({ fields, limits, problem }) {
-  try {
+  const read = () => {
     const what = asked(fields, limits);
-    if (what.documents.length) {
-      return new Ranking(what);
-    }
-    fill(problem, el("p", { class: "notice bad" }, "There are no documents. Paste some, or choose a file."));
-  } catch (error) {
-    if (!(error instanceof FileProblem)) {
-      throw error;
-    }
-    fill(problem, el("p", { class: "notice bad" }, error.message));
-  }
-  return null;
+    return what.documents.length ? new Ranking(what) : null;
+  };
+  return readOr({ problem, read, nothing: "There are no documents. Paste some, or choose a file." });
 }
 
 function results(app) {

@@ -10,7 +10,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=$(CURDIR)/constraints.txt
 # Which tests `test-all` runs, as pytest's -m has it: nothing means all of them.
 MARKED ?=
-# On every core up to four; what must not be disturbed shares one of them (tests/conftest.py).
+# On every core up to four; tests of one group, such as the page's, share one of them.
 PYTEST := -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 # Nothing here needs the model hub; a run that would reach for it should fail, not wait.
 export HF_HUB_OFFLINE := 1
@@ -32,7 +32,7 @@ setup: .venv/.ready ## make .venv with everything but torch
 
 .venv-oracle/.ready: pyproject.toml constraints.txt
 	@test -x $(ORACLE)/python || $(PYTHON) -m venv .venv-oracle
-	$(PINNED) $(ORACLE)/python $(PIP) -e '.[dev,oracle]'
+	$(PINNED) $(ORACLE)/python $(PIP) -e '.[dev,oracle,ray]'
 	@touch $@
 
 .venv-clients/.ready: tests/clients/requirements.txt

@@ -70,6 +70,16 @@ def packaged_files_are_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def commands_are_made_once() -> Iterator[None]:
+    """Typer's runner makes the whole tree of verbs anew for each call; a user's process makes it once, and so do we."""
+    from typer import testing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(testing, "_get_command", cache(testing._get_command))
+        yield
+
+
 @pytest.fixture(scope="session")
 def encoder() -> Iterator[CrossEncoder]:
     """The bundled model, loaded once for all tests."""
@@ -101,14 +111,6 @@ def pytest_collection_finish() -> None:
     """Thousands of collected tests live as long as the run: the garbage collector need not walk them each time."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with processes and clocks of their own, and slow ones, take turns on one worker; the rest goes to whoever is free."""
-    for item in items:
-        apart = item.path.is_relative_to(_TESTS / "e2e") or not item.path.is_relative_to(_TESTS)
-        if apart or item.get_closest_marker("slow") is not None:
-            item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.hookimpl(wrapper=True)

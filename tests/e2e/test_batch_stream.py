@@ -20,6 +20,8 @@ from tests.e2e.hostile.clients import (
     wait,
 )
 
+pytestmark = pytest.mark.slow
+
 ROUTE = b"/v1/rerank/batch"
 NUM_QUERIES = 24
 NUM_DOCUMENTS = 5

@@ -85,6 +85,7 @@ def test_a_stopped_run_says_what_is_kept(source: Path, tmp_path: Path) -> None:
     assert not work.exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing_that_was_kept(source: Path, tmp_path: Path) -> None:
     """A work folder that cannot grow is told by its name, and what is in it is used when there is room again."""
     target = tmp_path / "out.csv"

@@ -62,6 +62,7 @@ def test_a_bad_first_ranking_is_put_right(tmp_path: Path, encoder: CrossEncoder)
     assert again["runs"] == found["runs"]
 
 
+@pytest.mark.slow
 def test_both_models_are_measured_in_one_run(tmp_path: Path) -> None:
     """The bi-encoder finds candidates in the corpus, which the cross-encoder orders."""
     found = _json(tmp_path, beir_folder(tmp_path / "data"), "--bi-encoder", "all-minilm-l6")

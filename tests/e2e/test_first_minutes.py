@@ -121,6 +121,7 @@ def test_a_pipe_gets_no_colours_unless_they_are_forced() -> None:
 
 
 @pytest.mark.parametrize("args", [("--help",), ("rnak",), ("score", "--help")])
+@pytest.mark.slow
 def test_help_and_mistakes_follow_the_same_rules(args: tuple[str, ...]) -> None:
     """Colours on a terminal, none in a pipe, none where they are switched off."""
     assert COLOUR.search(_on_terminal(*args))
@@ -199,6 +200,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("pairscore", "serve", "--log-format", "j"), {"json"}),
     ],
 )
+@pytest.mark.slow
 def test_bash_completes(
     words: tuple[str, ...], offered: set[str], home: Path, tmp_path: Path
 ) -> None:

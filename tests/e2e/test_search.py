@@ -174,6 +174,7 @@ def _post(url: str, **body: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_service_finds_what_the_command_line_finds(index: Path) -> None:
     """The same documents with the same scores; in no time the first stage's; and what is added while it runs."""
     shown = pairscore("search", QUERY, "-i", index, "--json", "--quiet", "-k", 3).stdout

@@ -36,6 +36,7 @@ def test_the_curl_for_one_pair(server) -> None:
     assert response.headers["x-pairscore-model"] == "ms-marco-minilm-l12"
 
 
+@pytest.mark.slow
 def test_the_curl_for_a_batch(server) -> None:
     """The related pair scores higher, and the list keeps the order."""
     texts = ["intro to ML algorithms", "best pizza in New York"]
@@ -68,6 +69,7 @@ def test_the_pairs_of_the_models_card(server) -> None:
     assert worst["score"] == pytest.approx(-4.078, abs=0.20)
 
 
+@pytest.mark.slow
 def test_a_wrong_body_is_told_the_right_one(server) -> None:
     """The hint arrives over real HTTP too."""
     response = httpx.post(f"{server}/score", json={"textA": "a", "textB": "b"}, timeout=30)

@@ -53,6 +53,7 @@ def test_each_pair_alone_scores_as_in_the_batch(
     assert alone == pytest.approx(expected.tolist(), abs=golden["invariance_tolerance"])
 
 
+@pytest.mark.slow
 def test_32_threads_sharing_the_model_get_the_right_answers(
     encoder: CrossEncoder,
     golden_pairs: Pairs,

@@ -12,6 +12,7 @@ from pairscore.service.app import create_app
 from pairscore.service.settings import ServiceSettings
 
 
+@pytest.mark.slow
 def test_the_log_says_what_runs_and_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """`/info` names the backend, not "auto"; what was measured lies in the service's cache folder, if anything was."""
     with (

@@ -162,6 +162,7 @@ def _is_asked(client: TestClient) -> bool:
 
 
 @pytest.mark.parametrize("verb", ["reload", "unload"])
+@pytest.mark.slow
 def test_nothing_is_lost_under_load(start: Start, loads: Loads, verb: str) -> None:
     """Clients ask without a pause while both models are replaced again and again: each gets its scores."""
     loads.delay_s = 0.002

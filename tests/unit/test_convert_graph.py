@@ -65,6 +65,7 @@ def test_eight_bits_are_nearer_than_seven() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_int8_by_rows_is_the_same_alone_and_in_a_batch(kind: str) -> None:
     """Each token has its own scale, so no neighbour and no padding is seen: to the bit."""
     given = feed(kind)

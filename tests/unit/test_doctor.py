@@ -77,6 +77,7 @@ def test_the_page() -> None:
     assert "The model can be used." in result.stdout
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_a_check(tmp_path: Path) -> None:
     """The check is named as failed, nothing is measured, and the exit code says that it cannot be used."""
     folder = tmp_path / "model"
@@ -93,6 +94,7 @@ def test_a_model_that_fails_a_check(tmp_path: Path) -> None:
     assert facts["speed"] is None
 
 
+@pytest.mark.slow
 def test_a_check_that_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told as skipped, and warned of; and so is a folder that cannot be written, which is no error."""
     (tmp_path / "file").write_text("a file where a folder should be")

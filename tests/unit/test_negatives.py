@@ -234,6 +234,7 @@ def _stopping(after: int) -> Any:
 @pytest.mark.parametrize(
     ("stop_after", "torn", "cut"), [(20, b"", 0), (20, b'[[[0,1.0]],[["fa', 0), (40, b"", 29)]
 )
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_where_it_was(
     index: SearchIndex,
     fake_encoder: CrossEncoder,

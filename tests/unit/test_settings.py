@@ -310,7 +310,7 @@ def test_unknown_variables_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=300)
 @given(name=st.sampled_from(sorted(VALUES)), text=st.text())
 def test_no_text_ends_in_another_error(name: str, text: str) -> None:
     """Whatever is given for a setting, it is a setting or a SettingError."""

@@ -48,6 +48,7 @@ def reference() -> Tokenizer:
 @given(query=TEXTS, document=TEXTS)
 @example(query="", document="")
 @example(query="a\x00b", document=" \t\n")
+@pytest.mark.slow
 def test_ids_are_those_of_the_tokenizer_itself(query: str, document: str) -> None:
     """Tokenizing texts apart and joining them gives what the library gives for the pair."""
     made = Tokenizer.from_file(str(TOKENIZER)).encode(query, document)

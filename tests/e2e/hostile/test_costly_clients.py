@@ -21,6 +21,8 @@ from tests.e2e.hostile.clients import (
     wait,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def _filled(begin: bytes, unit: bytes, end: bytes) -> bytes:
     """A body of the largest size that is taken by default."""

@@ -25,6 +25,8 @@ from tests.e2e.hostile.clients import (
     send_flood,
 )
 
+pytestmark = pytest.mark.slow
+
 _TLS = bytes.fromhex("16030100f0010000ec0303") + bytes(range(200))
 GARBAGE = {
     "TLS": _TLS,

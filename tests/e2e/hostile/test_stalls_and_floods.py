@@ -27,6 +27,8 @@ from tests.e2e.hostile.clients import (
     wait,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_clients_that_stall(service: Service) -> None:

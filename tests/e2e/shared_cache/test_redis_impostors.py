@@ -11,6 +11,8 @@ import pytest
 from tests.clock import Clock
 from tests.e2e.shared_cache.redis_cache import KEY, OTHER, PAUSE_S, SCORE, SHORT_S, opened, run
 
+pytestmark = pytest.mark.slow
+
 
 @asynccontextmanager
 async def impostor(

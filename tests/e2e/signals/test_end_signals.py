@@ -33,6 +33,8 @@ from tests.e2e.signals.serving import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])

@@ -24,6 +24,8 @@ from tests.e2e.signals.serving import (
     wait_for_requests,
 )
 
+pytestmark = pytest.mark.slow
+
 FIRST = "psk_" + "f" * 43
 SECOND = "psk_" + "s" * 43
 

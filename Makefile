@@ -66,7 +66,7 @@ test-page: setup ## the page of the service, in Chromium
 	$(BIN)/python -m pytest -m page tests/page
 
 test-all: .venv-oracle/.ready .venv-clients/.ready .venv-clients-older/.ready ## all tests: slow ones, real clients, sentence-transformers too
-	$(ORACLE)/python $(PYTEST) -m "$(MARKED)"
+	$(ORACLE)/python $(PYTEST) --durations 50 --durations-min 5 -m "$(MARKED)"
 
 check: setup ## format, lint, types, and generated pages up to date
 	$(BIN)/ruff format --check .

@@ -39,7 +39,10 @@ _FOLDERS: Final = (
     "docs/images",
     "tests/docs/stand_ins",
     "docs/img",
-    *(f"deploy/{part}" for part in ("compose", "docker", "grafana", "kubernetes", "systemd")),
+    *(
+        f"deploy/{part}"
+        for part in ("compose", "docker", "grafana", "kubernetes", "ray", "systemd")
+    ),
 )
 # Files whose first line cannot speak for them.
 OTHERS: Final = {
@@ -62,8 +65,10 @@ OTHERS: Final = {
     "deploy/docker": "the image",
     "deploy/grafana": "the dashboard",
     "deploy/kubernetes": "a kustomize base, and its monitoring",
+    "deploy/ray": "Ray Serve's config file, and the same for KubeRay",
     "deploy/systemd": "the hardened unit, and its settings",
     "docs/architecture.md": "rooms, road and rules",
+    "docs/batch.md": "folders of files, block by block: resume, broken rows, counts; on a cluster",
     "docs/backends.md": "what runs a model: ONNX Runtime, torch, OpenVINO; devices, numbers, auto",
     "docs/calibration.md": "probabilities that are right as often as they say",
     "docs/checks.md": "the card of a model, its scale, and what is checked when it is loaded",
@@ -96,6 +101,7 @@ OTHERS: Final = {
     "docs/operations.md": "running it: start, check, watch, renew, and what to do when something is wrong",
     "docs/playground.md": "the page that the server has at /",
     "docs/quickstart.md": "the first five minutes",
+    "docs/ray-serving.md": "the service on Ray: start, scale, update, several models, config file, limits",
     "docs/reference/api.md": "the public names of the package, generated",
     "docs/reference/errors.md": "every error: status, exit code, meaning, remedy; generated",
     "docs/reference/metrics.md": "every metric, generated",
@@ -103,7 +109,7 @@ OTHERS: Final = {
     "docs/reference/settings.md": "every setting of the service, generated",
     "docs/results.md": "speed, memory and accuracy, with the commands that give them",
     "docs/retrievers.md": "Milvus, or one's own search engine, as the first stage",
-    "docs/scaling.md": "from one process to many",
+    "docs/scaling.md": "from one process to many, the arithmetic of a fleet, and its simulator",
     "docs/scores.md": "logit, score, probability, scale; how to choose a threshold",
     "docs/search-index.md": "the index on disk: building, filters, upkeep, faults",
     "docs/search.md": "find, fuse and rerank: library, command line, HTTP",

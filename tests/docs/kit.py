@@ -62,6 +62,30 @@ def labelled_pairs(*paths: Path, first: int = 0) -> None:
         _write(path, ("query", "document", "label"), rows)
 
 
+def pair_files(folder: Path) -> None:
+    """Two Parquet files of questions with answers."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    folder.mkdir()
+    for name in ("one", "two"):
+        queries, documents = zip(*_questions() * 2, strict=True)
+        table = pa.table({"query": queries, "document": documents})
+        parquet.write_table(table, folder / f"{name}.parquet")
+
+
+def candidate_files(folder: Path) -> None:
+    """Questions, each with four answers, one of which is its own."""
+    known = _questions()
+    folder.mkdir()
+    lines = [
+        {"query": query, "documents": [known[(i + step) % len(known)][1] for step in range(4)]}
+        for i, (query, _) in enumerate(known)
+    ]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (folder / "queries.jsonl").write_text(text, encoding="utf-8")
+
+
 def positives(path: Path) -> None:
     """Questions with their answers."""
     _write(path, ("query", "document"), _questions())

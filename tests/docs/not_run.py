@@ -31,8 +31,10 @@ _MACHINE = "needs images, a cluster or root; tests/test_deploy.py reads the file
 _BENCHMARK = "takes minutes, and needs a machine of its own"
 _EXAMPLE = "tests/e2e/test_examples.py runs it"
 _TRAINING = "takes minutes; the command of docs/distilling.md is run"
+_RAY_SERVING = "needs a Ray cluster; tests/e2e/test_ray_serving.py runs it on one of its own"
 
 NOT_RUN: Final = (
+    NotRun(text="pairscore serve --ray", why=_RAY_SERVING),
     NotRun(text="docker ", why=_MACHINE),
     NotRun(text="kubectl ", why=_MACHINE),
     NotRun(text="sudo ", why=_MACHINE),
@@ -71,6 +73,11 @@ NOT_RUN: Final = (
         text="pairscore serve --model ./my-model --backend torch --device cuda",
         why="needs a GPU",
         page="docs/scaling.md",
+    ),
+    NotRun(
+        text='pairscore score --input "s3://',
+        why="needs an object store; tests/unit/test_batch_storage.py has URLs",
+        page="docs/batch.md",
     ),
     NotRun(text='device="cuda', why="needs GPUs", page="docs/backends.md"),
     NotRun(text='"owner/name"', why="needs transformers, and a hub", page="docs/models.md"),

@@ -47,6 +47,11 @@ class Stage:
     strict: bool = True
 
 
+def _batch(folder: Path) -> None:
+    kit.pair_files(folder / "pairs")
+    kit.candidate_files(folder / "queries")
+
+
 def _calibration(folder: Path) -> None:
     kit.model_copy(folder / "my-model")
     kit.labelled_pairs(folder / "labelled.csv")
@@ -134,10 +139,11 @@ def _training_evaluation(folder: Path) -> None:
 
 def _training(folder: Path) -> None:
     kit.labelled_pairs(folder / "pairs.csv")
+    kit.labelled_pairs(folder / "guard.csv", first=12)
     kit.student(folder / "small", 0, 11)
     parts = ("train", "dev", "test")
     kit.scored_sentences(*(folder / "data" / "stsb" / f"{part}.tsv" for part in parts))
-    recipe = 'base = "small"\noutput = "runs/stsb"\nnum_epochs = 1\n[data]\n'
+    recipe = 'base = "small"\noutput = "runs/stsb"\nnum_epochs = 1\n[data]\nguard = "guard.csv"\n'
     end = 'train = "data/stsb/train.tsv"\n[convert]\nenabled = false\n'
     (folder / "recipe.toml").write_text(recipe + end)
 
@@ -146,6 +152,7 @@ _CONTROL: Final = {"PAIRSCORE_API_KEYS": f"ops={KEY}", "PAIRSCORE_MODEL_CONTROL"
 _TOLD: Final = {"X-API-Key: ...": f"X-API-Key: {KEY}"}
 
 STAGES: Final[Mapping[str, Stage]] = {
+    "docs/batch.md": Stage(prepare=_batch),
     "docs/calibration.md": Stage(prepare=_calibration),
     "docs/checks.md": Stage(prepare=_checks),
     "docs/clients.md": Stage(
@@ -192,10 +199,12 @@ STAGES: Final[Mapping[str, Stage]] = {
     "docs/training.md": Stage(
         prepare=_training,
         needs="sentence_transformers",
-        # A small base in the place of the bundled one, which would take minutes.
+        # A small base and a small guard in the place of the bundled ones, which would take minutes.
         replacements={
+            "--base ms-marco-minilm-l12": "--base small --guard guard.csv",
             "ms-marco-minilm-l12": "small",
             "Recipe(data": 'Recipe(base="small", output="runs/python", data',
+            'DataRecipe(train="pairs.csv"': 'DataRecipe(train="pairs.csv", guard="guard.csv"',
         },
         strict=False,
     ),

@@ -25,6 +25,7 @@ from tests.docs.pages import (
 from tests.docs.shell import commands_in, console_sessions
 from typer._click import exceptions  # typer's own copy, and what its parser raises
 
+from pairscore.cli import serve_ray
 from pairscore.cli.main import app
 from pairscore.service.settings import ENV_PREFIX, ServiceSettings
 
@@ -64,6 +65,7 @@ def refusal(words: list[str], *, partial: bool = False) -> str | None:
                 return None
             name, command, rest = command.resolve_command(context, rest)
         if name == "serve":
+            serve_ray.taken(context.params)
             # The file of --config is the reader's own.
             given = {key: value for key, value in context.params.items() if value}
             ServiceSettings(**{key: given[key] for key in given.keys() - {"check", "config"}})

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from pairscore import __version__
 from pairscore.cli import (
+    batch_options,
     calibrate,
     compare,
     convert,
@@ -159,8 +160,8 @@ def _options(
 
 
 app.command("demo", help=demo.HELP)(demo.demo)
-app.command("score", help=score.HELP)(score.score)
-app.command("rank", help=rank.HELP)(rank.rank)
+app.command("score", cls=batch_options.BatchCommand, help=score.HELP)(score.score)
+app.command("rank", cls=batch_options.BatchCommand, help=rank.HELP)(rank.rank)
 app.command("explain", help=explain.HELP)(explain.explain)
 app.command("search", help=search.HELP)(search.search)
 app.command("calibrate", help=calibrate.HELP)(calibrate.calibrate)

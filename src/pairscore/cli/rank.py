@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pairscore.cli import options, output
+from pairscore.cli.batch import BatchRequest, run_batch
+from pairscore.cli.batch_options import BatchOptions, RankFiles
 from pairscore.cli.records import with_records
 from pairscore.cli.scoring import scored
 from pairscore.errors import DataFileError, EmptyInputError, SettingError
@@ -17,6 +19,7 @@ from pairscore.files.base import Broken
 from pairscore.files.columns import require_column
 
 if TYPE_CHECKING:
+    from pairscore.config import Chunking
     from pairscore.values import Hit, Scores
 
 __all__ = ["HELP", "rank"]
@@ -32,13 +35,28 @@ Examples:
   pairscore rank "how many live in berlin" documents.txt --top-k 5
   pairscore rank "how many live in berlin" docs.csv --document-column doc --json
   grep -rh berlin notes/ | pairscore rank "how many live in berlin" -
+  pairscore rank --input "queries/*.parquet" --output ranked/ --top-k 10
 
-The line printed beside a document is its line in the file."""
+The line printed beside a document is its line in the file.
+
+With --input, each row has a query and a list of documents (.parquet, .jsonl);
+the results are files in the folder that --output names, one row a hit, with rank,
+corpus_id, text, score, probability and truncated behind the row's other columns.
+With --resume the same command goes on where it was stopped, or died."""
 
 # Spaces around a column.
 _MARGIN = 3
 _MIN_SHOWN = 20
 _MAX_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Which hits are shown; None for all."""
+
+    top_k: int | None
+    min_score: float | None
+    min_probability: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +68,16 @@ class _Document:
 @with_records()
 def rank(
     query: Annotated[
-        str, typer.Argument(help="What the documents should answer.", show_default=False)
-    ],
+        str | None, typer.Argument(help="What the documents should answer.", show_default=False)
+    ] = None,
     file: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="FILE", help="The documents; - is standard input.", show_default=False
         ),
-    ],
+    ] = None,
     *,
+    many: RankFiles,
     top_k: Annotated[
         int | None, typer.Option("--top-k", "-k", metavar="N", help="Show only the N best.")
     ] = None,
@@ -73,9 +92,14 @@ def rank(
         ),
     ] = None,
     document_column: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="The column that holds the document, in a file of rows."),
-    ] = "text",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The column that holds the document, in a file of rows. Without it, text; of many queries the "
+            "list of documents, found by common names (documents, passages ...).",
+            show_default=False,
+        ),
+    ] = None,
     file_format: Annotated[
         FileFormat | None,
         typer.Option(
@@ -86,31 +110,82 @@ def rank(
     chosen: options.ModelOptions,
     batch_size: options.BatchSizeOption = None,
     long: options.LongOptions,
+    batch: BatchOptions,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Order documents; `HELP` is what the user reads."""
-    options.check_argument(query, name="QUERY")
     if top_k is not None and top_k < 1:
         raise SettingError(f"--top-k is {top_k}; it must be at least 1")
+    limits = _Limits(top_k, min_score, min_probability)
     chunking = long.chunking()
     if chosen.is_fake and not quiet:
         output.note(options.FAKE_NOTE)
-    documents = _documents(file, known_format(file) or file_format, column=document_column)
+    if many.sources:
+        if query is not None:
+            raise SettingError("give QUERY and FILE, or --input with many queries, not both")
+        run_batch(
+            BatchRequest(
+                task="rank",
+                inputs=many.sources,
+                output=many.target,
+                file_format=file_format,
+                query_column=many.query_column,
+                document_column=document_column,
+                score_column=many.score_column,
+                **asdict(limits),
+                on_error=many.on_error,
+                overwrite=many.overwrite,
+                model=chosen,
+                batch_size=batch_size,
+                chunking=chunking,
+                batch=batch,
+                as_json=as_json,
+                quiet=quiet,
+            )
+        )
+        return
+    if many != RankFiles() or batch.is_given:
+        raise SettingError("--output and the other options of many queries need --input")
+    if query is None or file is None:
+        raise SettingError("give QUERY and FILE, or many queries with --input and --output")
+    options.check_argument(query, name="QUERY")
+    kind = known_format(file) or file_format
+    documents = _documents(file, kind, column=document_column or "text")
+    scores = _scores(
+        query, documents, chosen, batch_size=batch_size, chunking=chunking, quiet=quiet
+    )
+    _report(scores, documents, limits, as_json=as_json, quiet=quiet)
+
+
+def _scores(
+    query: str,
+    documents: list[_Document],
+    chosen: options.ModelOptions,
+    *,
+    batch_size: int | None,
+    chunking: Chunking | None,
+    quiet: bool,
+) -> Scores:
     from pairscore.road.ranking import check_one_number
 
     with options.open_encoder(chosen, quiet=quiet) as encoder:
         check_one_number(encoder.card.name, encoder.card.labels)
-        scores = scored(
+        return scored(
             encoder,
             [(query, document.text) for document in documents],
             batch_size=batch_size,
             chunking=chunking,
             shown=not quiet,
         )
+
+
+def _report(
+    scores: Scores, documents: list[_Document], limits: _Limits, *, as_json: bool, quiet: bool
+) -> None:
     from pairscore.road.ranking import hits
 
-    found = hits(scores, top_k=top_k, min_score=min_score, min_probability=min_probability)
+    found = hits(scores, **asdict(limits))
     if as_json:
         output.print_json(_as_json(found, documents, scores))
         return

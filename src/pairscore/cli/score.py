@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pairscore.cli import options, output
+from pairscore.cli.batch import BatchRequest, run_batch
+from pairscore.cli.batch_options import BatchOptions, OnBroken, is_batch
 from pairscore.cli.records import with_records
 from pairscore.cli.stream import FileJob, Outcome, kept, score_file
 from pairscore.errors import SettingError
@@ -30,11 +32,16 @@ Examples:
   pairscore score --input pairs.csv --output scores.csv
   pairscore score -i in.jsonl -o out.csv --query-column q --document-column d
   cat pairs.tsv | pairscore score --input - --format tsv > scores.tsv
+  pairscore score --input "pairs/*.parquet" --output scores/ --resume
 
 A file is read row by row: its size does not matter. The output holds the
 columns of the input, and score, probability, truncated; of a model with several
 labels also label, the likeliest, and the probability of each. Stopped by
-Ctrl-C, it keeps what is done."""
+Ctrl-C, it keeps what is done.
+
+Where the output is a folder, many files are scored block by block, here or with
+--ray on a cluster. Broken rows go to DIR/_broken; with --resume the same command
+goes on where it was stopped, or died."""
 
 _FILE_PANEL = options.FILE_PANEL
 _MEANING = {"logit": "unbounded, higher is better", "unit": "from 0 to 1, higher is more alike"}
@@ -51,13 +58,14 @@ def score(
         typer.Argument(metavar="B", help="The document, or the second text.", show_default=False),
     ] = None,
     *,
-    source: Annotated[
-        str | None,
+    sources: Annotated[
+        list[str] | None,
         typer.Option(
             "--input",
             "-i",
             metavar="FILE",
-            help="A file of pairs: .csv, .tsv, .jsonl or .parquet; - is standard input.",
+            help="A file of pairs: .csv, .tsv, .jsonl or .parquet; - is standard input. Of many files a folder, "
+            "a pattern in quotes, or a URL such as s3://bucket/*.parquet; may be given several times.",
             rich_help_panel=_FILE_PANEL,
         ),
     ] = None,
@@ -67,7 +75,8 @@ def score(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where the scores go, in any of these formats; standard output without it.",
+            help="Where the scores go, in any of these formats; standard output without it. Of many files the "
+            "folder for the results, or its URL.",
             rich_help_panel=_FILE_PANEL,
         ),
     ] = None,
@@ -91,12 +100,13 @@ def score(
         ),
     ] = "score",
     on_error: Annotated[
-        options.OnError,
+        OnBroken | None,
         typer.Option(
-            help="At a broken row: stop with what is done kept, or skip it and report it at the end.",
+            help="At a broken row: stop with what is done kept, skip it and report it at the end, or, of many "
+            "files, write it aside with the reason. Without it, stop; of many files, aside.",
             rich_help_panel=_FILE_PANEL,
         ),
-    ] = options.OnError.STOP,
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -106,6 +116,7 @@ def score(
     chosen: options.ModelOptions,
     batch_size: options.BatchSizeOption = None,
     long: options.LongOptions,
+    batch: BatchOptions,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -113,9 +124,9 @@ def score(
     chunking = long.chunking()
     if chosen.is_fake and not quiet:
         output.note(options.FAKE_NOTE)
-    if source is None:
-        if target is not None:
-            raise SettingError("--output needs --input: name the file of pairs to score")
+    inputs = sources or []
+    if not inputs:
+        _refuse_without_input(target, batch)
         if text_a is None or text_b is None:
             raise SettingError("give two texts, A and B, or a file of pairs with --input")
         _score_pair(
@@ -130,24 +141,52 @@ def score(
         return
     if text_a is not None:
         raise SettingError("give two texts or --input, not both")
-    job = _job(
-        source,
-        target,
+    request = BatchRequest(
+        task="score",
+        inputs=inputs,
+        output=target,
         file_format=file_format,
         query_column=query_column,
         document_column=document_column,
         score_column=score_column,
-        skip_broken=on_error is options.OnError.SKIP,
+        on_error=on_error,
         overwrite=overwrite,
-        max_chars=chosen.max_chars,
+        model=chosen,
         batch_size=batch_size,
         chunking=chunking,
-        show_progress=not quiet,
+        batch=batch,
+        as_json=as_json,
+        quiet=quiet,
     )
-    if as_json and job.target == places.STANDARD:
+    if is_batch(inputs, target, batch):
+        run_batch(request)
+    else:
+        _score_file(request)
+
+
+def _score_file(request: BatchRequest) -> None:
+    job = _job(request)
+    if request.as_json and job.target == places.STANDARD:
         raise SettingError("--json prints a summary, so the scores need a file: --output FILE")
-    outcome = score_file(job, lambda: options.open_encoder(chosen, quiet=quiet))
-    _report(outcome, job, as_json=as_json, quiet=quiet)
+    quiet = request.quiet
+    outcome = score_file(job, lambda: options.open_encoder(request.model, quiet=quiet))
+    _report(outcome, job, as_json=request.as_json, quiet=quiet)
+
+
+def _refuse_without_input(target: str | None, batch: BatchOptions) -> None:
+    if target is not None:
+        raise SettingError("--output needs --input: name the file of pairs to score")
+    if batch.is_given:
+        raise SettingError("--resume and the other options of many files need --input and --output")
+
+
+def _skips(on_error: OnBroken | None) -> bool:
+    if on_error is OnBroken.ASIDE:
+        raise SettingError(
+            "--on-error aside writes broken rows beside the results of a folder: give --output DIR/, "
+            "or leave them out with --on-error skip"
+        )
+    return on_error is OnBroken.SKIP
 
 
 def _score_pair(
@@ -202,39 +241,28 @@ def _score_pair(
         output.say(f"truncated    yes: the pair was cut to {max_length} tokens")
 
 
-def _job(
-    source: str,
-    target: str | None,
-    *,
-    file_format: FileFormat | None,
-    query_column: str | None,
-    document_column: str | None,
-    score_column: str,
-    skip_broken: bool,
-    overwrite: bool,
-    max_chars: int | None,
-    batch_size: int | None,
-    chunking: Chunking | None,
-    show_progress: bool,
-) -> FileJob:
+def _job(request: BatchRequest) -> FileJob:
+    """One file, which is not a batch."""
     from pairscore.config import DEFAULT_MAX_CHARS
 
-    target = places.STANDARD if target is None else target
+    (source,) = request.inputs
+    target = places.STANDARD if request.output is None else request.output
+    max_chars = request.model.max_chars
     return FileJob(
         source=source,
-        source_format=format_of(source, otherwise=file_format),
+        source_format=format_of(source, otherwise=request.file_format),
         target=target,
         # What goes to a pipe keeps the input's format, unless another one is asked for.
-        target_format=format_of(target, otherwise=file_format or known_format(source)),
-        query_column=query_column,
-        document_column=document_column,
-        score_column=score_column,
-        skip_broken=skip_broken,
-        overwrite=overwrite,
+        target_format=format_of(target, otherwise=request.file_format or known_format(source)),
+        query_column=request.query_column,
+        document_column=request.document_column,
+        score_column=request.score_column,
+        skip_broken=_skips(request.on_error),
+        overwrite=request.overwrite,
         max_chars=DEFAULT_MAX_CHARS if max_chars is None else max_chars,
-        batch_size=batch_size,
-        chunking=chunking,
-        show_progress=show_progress,
+        batch_size=request.batch_size,
+        chunking=request.chunking,
+        show_progress=not request.quiet,
     )
 
 

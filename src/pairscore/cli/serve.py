@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pairscore.cli import completion, output
+from pairscore.cli import completion, output, serve_ray
 
 if TYPE_CHECKING:
     from pairscore.service.fields import Setting
@@ -32,10 +32,11 @@ Examples:
   pairscore serve --model ms-marco-minilm-l12 --model german=./my-model
   pairscore serve --max-pairs 5000 --check > pairscore.toml
   pairscore serve --config pairscore.toml
+  pairscore serve --ray --min-replicas 2 --max-replicas 8
   curl -s localhost:8000/score -H 'content-type: application/json' \\
        -d '{"text_a": "a question", "text_b": "an answer"}'
 
-It needs the extra serve: pip install 'pairscore\\[serve]'"""
+It needs the extra serve: pip install 'pairscore\\[serve]', with --ray the extra ray."""
 
 _SHORT = {"model": "-m"}
 _MODELS = {
@@ -57,6 +58,10 @@ class ServeCommand(TyperCommand):
         self.params = self.params or _params()
         return super().get_params(ctx)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options, of which `--ray` may stand without a value."""
+        return super().parse_args(ctx, serve_ray.with_address(args))
+
     def invoke(self, ctx: Any) -> None:
         """Serve; typer's own way knows only the options that were there when the verb was declared: none."""
         serve(ctx)
@@ -67,6 +72,7 @@ def serve(context: typer.Context) -> None:
     # None is "not given": a variable, the file or the default decides.
     given = {name: value for name, value in context.params.items() if value not in ([], ())}
     only_check, as_json, quiet = (given.pop(name) for name in ("check", "as_json", "quiet"))
+    on_ray = serve_ray.taken(given)
     if as_json and given["log_format"] is None:
         given["log_format"] = "json"
     if quiet and given["log_level"] is None:
@@ -76,7 +82,12 @@ def serve(context: typer.Context) -> None:
 
     settings = ServiceSettings(**given)
     if only_check:
+        if on_ray.wanted:
+            on_ray.check(settings)
         _check(settings, as_json=as_json, quiet=quiet)
+        return
+    if on_ray.wanted:
+        on_ray.serve(settings)
         return
     if not (quiet or as_json):
         _say_where(settings)
@@ -126,7 +137,9 @@ def _params() -> list[Any]:
 
     def serve(**_given: Any) -> None: ...
 
-    serve.__signature__ = inspect.Signature([*_OWN, *map(_parameter, SETTINGS)])  # type: ignore[attr-defined]
+    serve.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [*_OWN, *map(_parameter, SETTINGS), *serve_ray.OPTIONS]
+    )
     app = typer.Typer(add_completion=False)
     app.command()(serve)
     return typer.main.get_command(app).params

@@ -7,24 +7,24 @@ whole rows in the input's order, and the message says how many.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pairscore import files
+from pairscore.batch.columns import AddedColumns, score_values
+from pairscore.batch.rows import Item, RowCheck, RowRules, has_already
 from pairscore.cli import output, progress
 from pairscore.cli.interrupt import Stopped, Stopping
 from pairscore.errors import (
     DataFileError,
     EmptyInputError,
-    InputError,
     PairscoreError,
-    SettingError,
 )
 from pairscore.files import FileFormat, places
-from pairscore.files.base import Broken, Reader, Record, Row, Writer
-from pairscore.files.columns import PairColumns, find_pair_columns
+from pairscore.files.base import Broken, Reader, Row, Writer
+from pairscore.files.columns import PairColumns
 
 if TYPE_CHECKING:
     from pairscore.config import Chunking
@@ -75,26 +75,20 @@ class FileJob:
     show_progress: bool = False
 
     @property
-    def added(self) -> dict[str, type]:
-        """Our columns and their types; with a score column of another name, all three take it over."""
-        window = ("start", "end", "num_windows") if self.chunking is not None else ()
-        return {
-            self.score_column: float,
-            self.named("probability"): float,
-            self.named("truncated"): bool,
-            **{self.named(column): int for column in window},
-        }
+    def added(self) -> AddedColumns:
+        """Our columns."""
+        return AddedColumns(score_column=self.score_column, windows=self.chunking is not None)
 
-    def added_for(self, labels: Sequence[str]) -> dict[str, type]:
-        """The same for a model with these labels: the likeliest one's name, and a probability for each."""
-        if not labels:
-            return self.added
-        shares = {self.named(f"probability_{label}"): float for label in labels}
-        return {**self.added, self.named("label"): str, **shares}
-
-    def named(self, column: str) -> str:
-        """One of our columns, under the name that it has in the output."""
-        return column if self.score_column == "score" else f"{self.score_column}_{column}"
+    @property
+    def rules(self) -> RowRules:
+        """What a row must be."""
+        return RowRules(
+            query_column=self.query_column,
+            document_column=self.document_column,
+            added=self.added,
+            max_chars=self.max_chars,
+            keeps_keys=self.target_format is FileFormat.JSONL,
+        )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -147,7 +141,7 @@ def score_file(job: FileJob, open_encoder: Callable[[], CrossEncoder]) -> Outcom
         closing(files.open_reader(job.source, job.source_format)) as reader,
         Stopping() as stopping,
     ):
-        chunks = _chunks(_Intake(reader, job, outcome).pairs())
+        chunks = _chunks(_Intake(reader, job, outcome).items())
         first = next(chunks, None)
         if first is None:
             raise _nothing(reader, outcome)
@@ -158,12 +152,6 @@ def score_file(job: FileJob, open_encoder: Callable[[], CrossEncoder]) -> Outcom
     return outcome
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    row: Row
-    pair: tuple[str, str]
-
-
 class _Intake:
     """The rows of the input with their pairs; a broken one ends the work or is counted."""
 
@@ -171,86 +159,23 @@ class _Intake:
         self._reader = reader
         self._job = job
         self._outcome = outcome
-        self._found: PairColumns | None = None
-        self._columns: tuple[str, ...] = ()
 
-    def pairs(self) -> Iterator[_Item]:
+    def items(self) -> Iterator[Item]:
         """The rows that can be scored, in order."""
+        name, told = self._reader.name, output.for_shell
+        check = RowCheck(self._job.rules, name=name, declared=self._reader.columns, told=told)
         for record in self._reader.rows():
-            item = self._item(record)
-            if isinstance(item, _Item):
+            item = check.check(record)
+            self._outcome.columns = check.found
+            if isinstance(item, Item):
                 yield item
             elif self._job.skip_broken:
                 self._count(item)
             else:
                 raise DataFileError(
-                    f"{self._reader.name}, {self._place(item)}; repair it, or go on without such rows "
+                    f"{name}, {self._place(item)}; repair it, or go on without such rows "
                     "with --on-error skip"
                 )
-
-    def _item(self, record: Record) -> _Item | Broken:
-        if isinstance(record, Broken):
-            return record
-        columns = self._columns_from(record)
-        wrong = self._unwritable(record)
-        if wrong is not None:
-            return Broken(record.number, wrong)
-        texts = []
-        for column in (columns.query, columns.document):
-            wrong = self._wrong_text(record.values, column)
-            if wrong is not None:
-                return Broken(record.number, wrong)
-            texts.append(str(record.values[column]))
-        return _Item(record, (texts[0], texts[1]))
-
-    def _columns_from(self, row: Row) -> PairColumns:
-        """Which columns to read: decided once, on the first row that can be read."""
-        if self._found is None:
-            self._columns = self._reader.columns or tuple(row.values)
-            self._found = find_pair_columns(
-                self._columns,
-                query=self._job.query_column,
-                document=self._job.document_column,
-                name=self._reader.name,
-            )
-            self._outcome.columns = self._found
-            for column in self._job.added:
-                if column in self._columns:
-                    raise _has_already(self._reader.name, column)
-        return self._found
-
-    def _unwritable(self, row: Row) -> str | None:
-        """A row of its own shape, which only JSON lines can have."""
-        if self._reader.columns:
-            return None
-        clash = next((column for column in self._job.added if column in row.values), None)
-        if clash is not None:
-            return f"has a key {clash!r} already; choose another name for ours with --score-column"
-        if self._job.target_format is FileFormat.JSONL:
-            return None
-        extra = next((key for key in row.values if key not in self._columns), None)
-        if extra is not None:
-            return f"has a key {extra!r} that the first row has not; write .jsonl, which keeps it"
-        return None
-
-    def _wrong_text(self, values: Mapping[str, Any], column: str) -> str | None:
-        # Here, because it brings the tokenizer's runtime.
-        from pairscore.road.tokenization import check_text
-
-        if column not in values:
-            return f"has no {column!r}; it has {', '.join(map(repr, values)) or 'nothing'}"
-        text = values[column]
-        if text is None:
-            return f"has no text in {column!r} (null)"
-        if not isinstance(text, str):
-            return (
-                f"{column!r} is of the type {type(text).__name__}, not a text: write it as a string"
-            )
-        try:
-            check_text(text, max_chars=self._job.max_chars)
-        except InputError as error:
-            return f"{column!r}: {output.for_shell(error)}"
-        return None
 
     def _count(self, broken: Broken) -> None:
         self._outcome.num_skipped += 1
@@ -270,17 +195,15 @@ class _Run:
         self._outcome = outcome
         self._stopping = stopping
         self._writer: Writer | None = None
-        self._added = job.added
+        self._added = job.added.types()
 
-    def work(
-        self, encoder: CrossEncoder, first: list[_Item], others: Iterator[list[_Item]]
-    ) -> None:
+    def work(self, encoder: CrossEncoder, first: list[Item], others: Iterator[list[Item]]) -> None:
         """Score and write, until the end or a signal."""
         with progress.progress(
             self._reader.extent, shown=self._job.show_progress, unit="pairs"
         ) as advance:
             try:
-                chunk: list[_Item] | None = first
+                chunk: list[Item] | None = first
                 while chunk is not None:
                     self._one(encoder, chunk)
                     advance(self._reader.position(), self._outcome.num_rows)
@@ -296,15 +219,15 @@ class _Run:
                 if self._writer is not None:
                     self._writer.close()
 
-    def _one(self, encoder: CrossEncoder, chunk: list[_Item]) -> None:
+    def _one(self, encoder: CrossEncoder, chunk: list[Item]) -> None:
         scores = encoder.score(
-            [item.pair for item in chunk],
+            [(item.query, item.documents[0]) for item in chunk],
             batch_size=self._job.batch_size,
             chunking=self._job.chunking,
         )
         with self._stopping.held():
             if self._writer is None:
-                self._added = self._job.added_for(scores.labels)
+                self._added = self._job.added.types(scores.labels)
                 self._writer = self._open(chunk[0].row)
             self._writer.write(_scored(chunk, scores, tuple(self._added)))
             self._outcome.num_rows += len(chunk)
@@ -320,7 +243,7 @@ class _Run:
         columns = self._reader.columns or tuple(row.values)
         clash = next((column for column in self._added if column in columns), None)
         if clash is not None:
-            raise _has_already(self._reader.name, clash)
+            raise has_already(self._reader.name, clash)
         return files.open_writer(
             self._job.target,
             self._job.target_format,
@@ -337,14 +260,14 @@ def kept(outcome: Outcome, target: str) -> str:
     return f"{outcome.num_rows:,} {rows} done and kept in {places.said(target, reading=False)}"
 
 
-def _chunks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
     """Chunks bounded in rows and characters; an error comes behind the rows that were read before it."""
-    chunk: list[_Item] = []
+    chunk: list[Item] = []
     num_chars = 0
     try:
         for item in items:
             chunk.append(item)
-            num_chars += len(item.pair[0]) + len(item.pair[1])
+            num_chars += len(item.query) + len(item.documents[0])
             if len(chunk) >= _CHUNK_ROWS or num_chars >= _CHUNK_CHARS:
                 yield chunk
                 chunk, num_chars = [], 0
@@ -356,26 +279,11 @@ def _chunks(items: Iterator[_Item]) -> Iterator[list[_Item]]:
         yield chunk
 
 
-def _has_already(name: str, column: str) -> SettingError:
-    return SettingError(
-        f"{name} has a column {column!r} already; choose another name for ours with --score-column"
-    )
-
-
-def _scored(chunk: list[_Item], scores: Scores, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _scored(chunk: list[Item], scores: Scores, names: tuple[str, ...]) -> list[dict[str, Any]]:
     return [
-        {**item.row.values, **dict(zip(names, _values(scores, position), strict=True))}
+        {**item.row.values, **dict(zip(names, score_values(scores, position), strict=True))}
         for position, item in enumerate(chunk)
     ]
-
-
-def _values(scores: Scores, position: int) -> tuple[Any, ...]:
-    """In the order of the columns."""
-    best = scores.best(position)
-    values: tuple[Any, ...] = (best.score, best.probability, bool(scores.truncated[position]))
-    if scores.windows is not None:
-        values += (*scores.windows.span(position), int(scores.windows.num_windows[position]))
-    return values if best.label is None else (*values, best.label, *scores.named(position).values())
 
 
 def _nothing(reader: Reader, outcome: Outcome) -> EmptyInputError:

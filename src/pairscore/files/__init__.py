@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 from pairscore.errors import SettingError
 from pairscore.files import places
-from pairscore.files.base import Reader, Writer
+from pairscore.files.base import MarkedReader, Reader, Writer
 from pairscore.files.delimited import DelimitedReader, DelimitedWriter
 from pairscore.files.jsonl import JsonLinesReader, JsonLinesWriter
 from pairscore.files.parquet import ParquetReader, ParquetWriter, require_pyarrow
 
-__all__ = ["FileFormat", "format_of", "known_format", "open_reader", "open_writer"]
+__all__ = [
+    "FileFormat",
+    "format_of",
+    "known_format",
+    "open_reader",
+    "open_writer",
+    "reader_of",
+    "writer_of",
+]
 
 
 class FileFormat(StrEnum):
@@ -69,8 +77,16 @@ def open_reader(path: str, kind: FileFormat) -> Reader:
         DataFileError: it cannot be read at all.
         MissingExtraError: its format needs an extra.
     """
-    file = places.open_source(path)
-    name = places.said(path, reading=True)
+    return reader_of(places.open_source(path), kind, name=places.said(path, reading=True))
+
+
+def reader_of(file: BinaryIO, kind: FileFormat, *, name: str) -> MarkedReader:
+    """A reader of a file that is open already, which it closes; also where it cannot be read.
+
+    Raises:
+        DataFileError: it cannot be read at all.
+        MissingExtraError: its format needs an extra.
+    """
     try:
         if kind is FileFormat.JSONL:
             return JsonLinesReader(file, name=name)
@@ -108,6 +124,30 @@ def open_writer(  # noqa: PLR0913 - what a file is opened with
     if kind is FileFormat.PARQUET:
         require_pyarrow()  # before the file is made
     sink = places.open_target(path, overwrite=overwrite)
+    return writer_of(sink, kind, columns=columns, added=added, schema=schema)
+
+
+def writer_of(
+    sink: places.Sink,
+    kind: FileFormat,
+    *,
+    columns: Sequence[str],
+    added: Mapping[str, type],
+    schema: Any = None,
+) -> Writer:
+    """A writer into what is open already, which it closes.
+
+    Args:
+        sink: where to.
+        kind: the format.
+        columns: the columns of the input.
+        added: columns that follow them, with their types (str, float, int or bool).
+        schema: the Arrow schema of `columns`, if the input had one.
+
+    Raises:
+        OutputFileError: it cannot be written.
+        MissingExtraError: its format needs an extra.
+    """
     every = (*columns, *added)
     if kind is FileFormat.JSONL:
         return JsonLinesWriter(sink)

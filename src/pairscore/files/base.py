@@ -12,6 +12,8 @@ from typing import Any, Protocol, TypeAlias
 
 __all__ = [
     "Broken",
+    "Mark",
+    "MarkedReader",
     "Reader",
     "Record",
     "Row",
@@ -46,6 +48,21 @@ class Broken:
 
 
 Record: TypeAlias = Row | Broken
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place between two rows, from which a file can be read on.
+
+    Attributes:
+        offset: of text, the byte there; 0 for Parquet.
+        line: of text, the line that begins there, counted from 1; 0 for Parquet.
+        row: of Parquet, how many rows are before it; 0 for text, which is found by its byte.
+    """
+
+    offset: int = 0
+    line: int = 0
+    row: int = 0
 
 
 class Reader(Protocol):
@@ -86,6 +103,18 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
+        ...
+
+
+class MarkedReader(Reader, Protocol):
+    """A reader that can begin between any two rows."""
+
+    def rows(self, start: Mark | None = None) -> Iterator[Record]:
+        """The rows, once; from a mark on, or all of them."""
+        ...
+
+    def starts(self) -> Iterator[Mark]:
+        """Where each row begins, once and instead of `rows`; broken rows are rows."""
         ...
 
 

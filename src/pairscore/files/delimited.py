@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from pairscore.errors import DataFileError
 from pairscore.files import places
-from pairscore.files.base import Broken, Record, Row
+from pairscore.files.base import Broken, Mark, Record, Row
 
 __all__ = ["DelimitedReader", "DelimitedWriter"]
 
@@ -44,8 +44,20 @@ class DelimitedReader:
         """Bytes read so far."""
         return self._num_bytes
 
-    def rows(self) -> Iterator[Record]:
+    def starts(self) -> Iterator[Mark]:
+        """Where each row begins; quotes decide which lines are one row."""
+        mark = self._mark()
+        for _ in self.rows():
+            yield mark
+            mark = self._mark()
+
+    def _mark(self) -> Mark:
+        return Mark(offset=self._num_bytes, line=self._num_lines + 1)
+
+    def rows(self, start: Mark | None = None) -> Iterator[Record]:
         """The rows below the header; blank lines are no rows."""
+        if start is not None:
+            self._go_to(start)
         while True:
             first = self._num_lines + 1
             try:
@@ -65,6 +77,10 @@ class DelimitedReader:
     def close(self) -> None:
         """Let go of the file."""
         places.close(self._file)
+
+    def _go_to(self, start: Mark) -> None:
+        self._file.seek(start.offset)
+        self._num_bytes, self._num_lines = start.offset, start.line - 1
 
     def _lines(self) -> Iterator[str]:
         """Decode line by line, so that a wrong byte can be named by its line and the rest still read."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from pairscore.files import places
-from pairscore.files.base import Broken, Record, Row
+from pairscore.files.base import Broken, Mark, Record, Row
 
 __all__ = ["JsonLinesReader", "JsonLinesWriter"]
 
@@ -29,9 +29,21 @@ class JsonLinesReader:
         """Bytes read so far."""
         return self._num_bytes
 
-    def rows(self) -> Iterator[Record]:
-        """One row for each line that is not blank."""
+    def starts(self) -> Iterator[Mark]:
+        """Where each row begins; nothing is parsed."""
         for number, raw in enumerate(self._file, start=1):
+            mark = Mark(offset=self._num_bytes, line=number)
+            self._num_bytes += len(raw)
+            if not _is_blank(raw, number):
+                yield mark
+
+    def rows(self, start: Mark | None = None) -> Iterator[Record]:
+        """One row for each line that is not blank."""
+        if start is not None:
+            self._file.seek(start.offset)
+            self._num_bytes = start.offset
+        first = 1 if start is None else start.line
+        for number, raw in enumerate(self._file, start=first):
             self._num_bytes += len(raw)
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -44,6 +56,16 @@ class JsonLinesReader:
     def close(self) -> None:
         """Let go of the file."""
         places.close(self._file)
+
+
+def _is_blank(raw: bytes, number: int) -> bool:
+    """Whether `rows` passes over a line; told from its first byte where that is enough."""
+    if raw.startswith(b"{"):
+        return False
+    try:
+        return not raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+    except UnicodeDecodeError:
+        return False
 
 
 def _record(number: int, line: str) -> Record:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pairscore.errors import DataFileError, MissingExtraError
 from pairscore.files import places
-from pairscore.files.base import Record, Row
+from pairscore.files.base import Mark, Record, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,17 +62,34 @@ class ParquetReader:
         """Rows read so far."""
         return self._num_rows
 
-    def rows(self) -> Iterator[Record]:
-        """The rows, in the file's order.
+    @property
+    def num_bytes(self) -> int:
+        """What the rows take in memory, about; from the footer."""
+        metadata = self._parquet.metadata
+        return sum(
+            metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)
+        )
+
+    def starts(self) -> Iterator[Mark]:
+        """Where each row begins; the footer says how many there are."""
+        return (Mark(row=row) for row in range(self._parquet.metadata.num_rows))
+
+    def rows(self, start: Mark | None = None) -> Iterator[Record]:
+        """The rows, in the file's order; row groups before the start are not read.
 
         Raises:
             DataFileError: a page of the file is damaged.
         """
-        batches = self._parquet.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
+        groups, skipped = self._groups_from(0 if start is None else start.row)
+        batches = self._parquet.iter_batches(
+            batch_size=_BATCH_ROWS, row_groups=groups, use_threads=False
+        )
         while True:
             try:
                 batch = next(batches, None)
-                values = batch.to_pylist() if batch is not None else None
+                here = min(skipped, 0 if batch is None else batch.num_rows)
+                skipped -= here
+                values = batch.slice(here).to_pylist() if batch is not None else None
             except (ValueError, OSError, OverflowError) as error:
                 raise DataFileError(
                     f"{self.name} is damaged after row {self._num_rows} ({error}); copy it again"
@@ -86,6 +103,16 @@ class ParquetReader:
     def close(self) -> None:
         """Let go of the file."""
         places.close(self._file)
+
+    def _groups_from(self, row: int) -> tuple[list[int], int]:
+        """The row groups that hold a row and what is behind it, and how many rows come before it in the first."""
+        metadata = self._parquet.metadata
+        first, left = 0, row
+        while first < metadata.num_row_groups and left >= metadata.row_group(first).num_rows:
+            left -= metadata.row_group(first).num_rows
+            first += 1
+        self._num_rows = row
+        return list(range(first, metadata.num_row_groups)), left
 
 
 class ParquetWriter:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from anyio import to_thread
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 from starlette.requests import Request
 
@@ -21,7 +21,15 @@ from pairscore.service.refusals import Refusal
 from pairscore.service.schemas import Body
 from pairscore.service.settings import ServiceSettings, option
 
-__all__ = ["check_structure", "check_texts", "checked", "keys_of", "on_thread", "raw_body"]
+__all__ = [
+    "check_structure",
+    "check_texts",
+    "checked",
+    "keys_of",
+    "named_model",
+    "on_thread",
+    "raw_body",
+]
 
 T = TypeVar("T")
 BodyT = TypeVar("BodyT", bound=Body)
@@ -66,6 +74,20 @@ def keys_of(raw: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
+
+
+class _Named(BaseModel):
+    """A body of which nothing is read but the model that it names."""
+
+    model: str | None = None
+
+
+def named_model(raw: bytes) -> str | None:
+    """The model that a body names, for whoever sends it on to the right place; None if it names none, or is none."""
+    try:
+        return _Named.model_validate_json(raw.removeprefix(_BOM)).model
+    except ValidationError:
+        return None
 
 
 def _check_media_type(request: Request) -> None:

@@ -152,6 +152,7 @@ _CONTROL: Final = {"PAIRSCORE_API_KEYS": f"ops={KEY}", "PAIRSCORE_MODEL_CONTROL"
 _TOLD: Final = {"X-API-Key: ...": f"X-API-Key: {KEY}"}
 
 STAGES: Final[Mapping[str, Stage]] = {
+    "README.md": Stage(prepare=lambda folder: kit.pair_files(folder / "pairs")),
     "docs/batch.md": Stage(prepare=_batch),
     "docs/calibration.md": Stage(prepare=_calibration),
     "docs/checks.md": Stage(prepare=_checks),

@@ -27,6 +27,7 @@ def _run(*args: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_built_in_pairs_with_the_bundled_models() -> None:
     """Without data and without network: both models know the question's answer from the restaurant."""
     done = _run("--json")

@@ -212,6 +212,7 @@ def test_bash_completes(
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.slow
 def test_bash_completes_files_by_itself(home: Path, tmp_path: Path) -> None:
     """Where an argument is a file nothing is offered, and bash was told to offer files then."""
     assert _completed("pairscore", "rank", "q", "", home=home, folder=tmp_path) == set()
@@ -232,6 +233,7 @@ def test_bash_completes_files_by_itself(home: Path, tmp_path: Path) -> None:
         ),
     ],
 )
+@pytest.mark.slow
 def test_other_shells_are_given_a_script_that_asks_us(
     shell: str, place: str, asked: dict[str, str], tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def pairscore(*args: object) -> Result:
     return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
+@pytest.mark.slow
 def test_every_mode_finds_the_answer(index: Path) -> None:
     """By vectors, by words, by both; with the cross-encoder in front of everything else."""
     for mode in ("hybrid", "dense", "bm25"):

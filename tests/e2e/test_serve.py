@@ -96,6 +96,7 @@ def test_a_body_over_the_limit_is_refused(server) -> None:
     assert "--max-body-bytes" in response.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     """The process ends with an error code and the remedy, without a traceback."""
     done = subprocess.run(
@@ -112,6 +113,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_it_ends_cleanly_on_sigterm_while_it_is_idle(tmp_path: Path) -> None:
     """SIGTERM is the normal end: exit code 0 and no traceback."""
     with serving(log=tmp_path / "log.txt") as served:

@@ -195,6 +195,7 @@ def test_nothing_is_lost_under_load(start: Start, loads: Loads, verb: str) -> No
     assert loads.closed("a") >= 3
 
 
+@pytest.mark.slow
 def test_models_take_turns_within_a_budget_under_load(start: Start, loads: Loads) -> None:
     """Room for one beside the default, and clients of two: each is answered, one after the other."""
     client = start("a", "b", "c", max_models_bytes=2 * SIZE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -83,6 +84,16 @@ def _styles(name: str) -> list[str]:
     return [f"/page/css/{sheet}.css" for sheet in re.findall(r'loadStyle\("(\w+)"\)', _text(name))]
 
 
+@pytest.fixture(scope="module")
+def visitor() -> Iterator[TestClient]:
+    """A client of one server, for those who only read its files."""
+    with (
+        open_road(backend="fake") as road,
+        TestClient(create_app(ServiceSettings(), road=road)) as client,
+    ):
+        yield client
+
+
 def test_every_file_is_served() -> None:
     """What lies in the folder is there under its name, and nothing of another kind lies in it."""
     there = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
@@ -97,7 +108,7 @@ def test_the_page_is_small() -> None:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_what_a_file_loads_is_there(client: TestClient, name: str) -> None:
+def test_what_a_file_loads_is_there(visitor: TestClient, name: str) -> None:
     """By relative addresses, so that the page works below any path; and nothing comes from elsewhere."""
     for address in _loads(name):
         if address.startswith(("data:", "#")):
@@ -105,10 +116,10 @@ def test_what_a_file_loads_is_there(client: TestClient, name: str) -> None:
         assert not address.startswith(("/", "http:", "https:")), address
         if PurePosixPath(name).suffix == ".js":
             assert address.startswith(("./", "../")), address
-        found = client.get(urljoin(_address(name), address), follow_redirects=False)
+        found = visitor.get(urljoin(_address(name), address), follow_redirects=False)
         assert found.status_code == 200, address
     for address in _styles(name):
-        assert client.get(address).status_code == 200, address
+        assert visitor.get(address).status_code == 200, address
 
 
 def test_no_file_is_forgotten() -> None:
@@ -159,9 +170,9 @@ def test_addresses_elsewhere_are_links(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_and_its_headers(client: TestClient, name: str) -> None:
+def test_a_file_and_its_headers(visitor: TestClient, name: str) -> None:
     """Its bytes, its kind, its tag, and what a browser may do with it."""
-    plain = client.get(_address(name), headers={"Accept-Encoding": "identity"})
+    plain = visitor.get(_address(name), headers={"Accept-Encoding": "identity"})
 
     assert plain.status_code == 200
     assert plain.content == (FOLDER / name).read_bytes()
@@ -225,9 +236,9 @@ def test_what_a_browser_has_is_not_sent_again(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/page/icon.svg"])
-def test_the_head_alone(client: TestClient, path: str) -> None:
+def test_the_head_alone(visitor: TestClient, path: str) -> None:
     """HEAD says what GET says, without the body."""
-    whole, head = client.get(path), client.head(path)
+    whole, head = visitor.get(path), visitor.head(path)
 
     assert (head.status_code, head.content) == (200, b"")
     without_id = [
@@ -245,9 +256,9 @@ def test_the_head_alone(client: TestClient, path: str) -> None:
         *("/page/ICON.SVG", "/page/icon.svg%00", "/page/..%5cfiles.py", "/page/static/icon.svg"),
     ],
 )
-def test_what_is_no_file(client: TestClient, problem: Any, path: str) -> None:
+def test_what_is_no_file(visitor: TestClient, problem: Any, path: str) -> None:
     """A name is one of the table, exactly, or an error of the one shape."""
-    with client.stream("GET", path) as response:
+    with visitor.stream("GET", path) as response:
         response.read()
 
     if response.status_code != 200:

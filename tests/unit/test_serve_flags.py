@@ -197,6 +197,7 @@ def test_help_and_check_load_little(args: tuple[str, ...], unwanted: set[str]) -
     assert not loaded & unwanted
 
 
+@pytest.mark.slow
 def test_the_shell_completes_flags_and_choices() -> None:
     """A flag by its beginning, and the values of one that has few."""
     variables = {"_PAIRSCORE_COMPLETE": "complete_bash", "COMP_CWORD": "3"}

@@ -41,6 +41,7 @@ def _mean_s(*, rho: float, noise: tuple[float, ...] = (), num_requests: int = 50
 
 
 @pytest.mark.parametrize("rho", [0.3, 0.6])
+@pytest.mark.slow
 def test_equal_requests_wait_as_pollaczek_and_khinchine_say(rho: float) -> None:
     """M/D/1: a request is in the system for s + rho s / 2 (1 - rho)."""
     expected = _SERVICE_S * (1 + rho / (2 * (1 - rho)))
@@ -49,11 +50,13 @@ def test_equal_requests_wait_as_pollaczek_and_khinchine_say(rho: float) -> None:
 
 
 @pytest.mark.parametrize("rho", [0.3, 0.6])
+@pytest.mark.slow
 def test_requests_of_random_length_wait_as_long_as_they_should(rho: float) -> None:
     """M/M/1: a request is in the system for s / (1 - rho)."""
     assert _mean_s(rho=rho, noise=_EXPONENTIAL) == pytest.approx(_SERVICE_S / (1 - rho), rel=0.08)
 
 
+@pytest.mark.slow
 def test_the_slowest_hundredth_is_that_of_the_exponential_queue() -> None:
     """M/M/1: the time in the system is exponential, so p99 is ln 100 times its mean."""
     times = ServiceTimes(batch_s=_SERVICE_S, token_s=0.0, noise=_EXPONENTIAL)
@@ -65,6 +68,7 @@ def test_the_slowest_hundredth_is_that_of_the_exponential_queue() -> None:
     assert outcome.utilisation == pytest.approx(0.5, rel=0.05)
 
 
+@pytest.mark.slow
 def test_one_queue_for_two_workers_is_quicker_than_two_queues() -> None:
     """M/D/2 on one replica with two cores beside two queues of M/D/1, chosen at random."""
     rho = 0.7
@@ -80,6 +84,7 @@ def test_one_queue_for_two_workers_is_quicker_than_two_queues() -> None:
     assert means == pytest.approx([_SERVICE_S * value for value in expected], rel=0.08)
 
 
+@pytest.mark.slow
 def test_choosing_the_least_busy_replica_beats_taking_turns() -> None:
     """Requests differ in size, so turns pile small ones up behind large ones."""
     arrivals = open_loop(Traffic(pairs=[1, 40], tokens=[90]), rate=20, seconds=20, seed=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.service.access.route_table import (
     POSTED_STATUSES,
     PUBLIC_PATHS,
     READING,
+    REFUSED,
     REVOKED,
     Credentials,
     Place,
@@ -128,25 +130,23 @@ def test_a_public_path_is_public_to_be_read(make_app: Callable[..., FastAPI], pa
                 assert anonymous in ({200, 405} if method == "HEAD" else {200})
 
 
-@CREDENTIALS
 @METRICS
-def test_public_routes_answer(
-    make_app: Callable[..., FastAPI], given: Credentials, *, public_metrics: bool
-) -> None:
+def test_public_routes_answer(make_app: Callable[..., FastAPI], *, public_metrics: bool) -> None:
     """No key is asked for, and none is looked at."""
     app = make_app(public_metrics=public_metrics)
     public = [place for place in table_of(app) if is_public(place, public_metrics=public_metrics)]
     assert len([place for place in public if place.method == "GET"]) == 8 + public_metrics
 
     with TestClient(app, follow_redirects=False) as client:
-        for place in public:
+        for place, (name, given) in product(public, REFUSED.items()):
             is_no_file = place.path in {"/docs-files/some/file", "/page/x"}
             expected = {404} if is_no_file else {200}
             response = client.request(place.method, place.path, headers=given.headers)
-            assert response.status_code in expected, place
+            assert response.status_code in expected, (place, name)
         assert counts_of(client, "pairscore_key_refusals_total") == {}
-        css = client.get("/docs-files/swagger-ui.css", headers=given.headers)
-    assert css.status_code == 200
+        for given in REFUSED.values():
+            css = client.get("/docs-files/swagger-ui.css", headers=given.headers)
+            assert css.status_code == 200
 
 
 def test_a_good_key_opens_every_route(make_app: Callable[..., FastAPI]) -> None:
@@ -159,6 +159,7 @@ def test_a_good_key_opens_every_route(make_app: Callable[..., FastAPI]) -> None:
 
 
 @CREDENTIALS
+@pytest.mark.slow
 def test_a_route_that_is_added_later(make_app: Callable[..., FastAPI], given: Credentials) -> None:
     """However it is added, before the start or after it: refused, and not run."""
     app = make_app()

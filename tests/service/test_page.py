@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -88,7 +89,7 @@ def _styles(name: str) -> list[str]:
 def visitor() -> Iterator[TestClient]:
     """A client of one server, for those who only read its files."""
     with (
-        open_road(backend="fake") as road,
+        closing(open_road(backend="fake")) as road,
         TestClient(create_app(ServiceSettings(), road=road)) as client,
     ):
         yield client

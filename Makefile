@@ -5,8 +5,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ORACLE := .venv-oracle/bin
+# Not compiled: of tens of thousands of files a run imports some, and compiles those itself.
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
 # Told as a variable, the constraints hold for the tools that build the package too.
-PIP := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=$(CURDIR)/constraints.txt
 # Which tests `test-all` runs, as pytest's -m has it: nothing means all of them.
 MARKED ?=

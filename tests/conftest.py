@@ -15,6 +15,8 @@ import pytest
 
 # Before anything imports huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Before anything imports Ray, which reads it once: without clusters of several machines it listens on this one alone.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 import pairscore
 from pairscore import CrossEncoder

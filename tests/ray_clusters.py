@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+# Read when Ray is imported: without clusters of several machines it listens on this machine alone.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
 import ray
 from ray.cluster_utils import Cluster
 
@@ -44,7 +47,11 @@ def started_cluster(*, nodes: Sequence[float]) -> Iterator[Cluster]:
 
 def add_node(cluster: Cluster, num_cpus: float, **options: Any) -> Any:
     """One node more, which is there when this returns."""
-    return cluster.add_node(num_cpus=num_cpus, object_store_memory=_STORE_BYTES, **options)
+    return cluster.add_node(
+        num_cpus=num_cpus,
+        object_store_memory=_STORE_BYTES,
+        **options,
+    )
 
 
 def kill(worker: str) -> None:

@@ -32,6 +32,9 @@ import numpy as np
 # The other benchmarks' modules lie one folder up, and this folder's are the package `scale` there.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+# Read when Ray is imported: it then listens on this machine alone.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
 import ray
 from ray import serve
 from ray._private import state

@@ -44,12 +44,14 @@ from pairscore.values import Batch, FloatArray
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     # Ray leaves sockets and log files to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
 _BLOCK_ROWS = 50
+_WITHIN_S = 300.0
 # A block is five micro-batches, so half a second: enough to be hit in the middle of one.
 _BATCH_SIZE, _DELAY_S = 10, 0.1
 
@@ -197,7 +199,7 @@ def test_a_killed_driver_is_gone_on_with(cluster: Cluster, rows: Path, tmp_path:
     done = {path: path.stat().st_mtime_ns for path in _markers(job)}
 
     resumed = processes.started(*command, "--resume")
-    said, noted = resumed.communicate(timeout=processes.TIMEOUT_S)
+    said, noted = resumed.communicate(timeout=_WITHIN_S)
 
     assert resumed.returncode == 0, noted
     report = json.loads(said)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pairscore.distributed import summaries
-from pairscore.distributed.failing import ReplicaStartError, failure_in
+from pairscore.distributed.failing import ReplicaStartError, failure_in, summary
 from pairscore.distributed.relay import Relayed, Reply
 from pairscore.distributed.scaling import ReplicaOptions
 from pairscore.distributed.spreading import (
@@ -246,6 +246,15 @@ def test_an_error_with_arguments_of_its_own_comes_through_too() -> None:
     error = failure_in(str(ReplicaStartError(given)))
 
     assert (type(error), str(error)) == (LimitError, str(given))
+
+
+def test_what_is_said_while_replicas_start_is_one_line() -> None:
+    """Our own error's message without Ray's traceback around it; else Ray's first line; else that there is none."""
+    told = str(ReplicaStartError(ModelNotFoundError("no 'x'")))
+
+    assert summary(f"A replica failed\nTraceback\n  File y\n{told}\n") == "no 'x'"
+    assert summary("\nwaiting for room\nTraceback\n") == "waiting for room"
+    assert summary("") == "Ray has said nothing yet"
 
 
 def test_a_failure_of_somebody_elses_is_told_in_a_line() -> None:

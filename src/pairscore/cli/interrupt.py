@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 from pairscore.signals import SignalWatch
 
@@ -29,6 +30,18 @@ class Stopping(SignalWatch):
         super().__init__()
         self._held = False
         self._waiting: int | None = None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let go of the signals; what Python wrapped comes out as what it is."""
+        super().__exit__(kind, error, traceback)
+        # Raised in a handler that ran inside of C code which had its result already, it arrives in a SystemError.
+        if isinstance(error, SystemError) and isinstance(error.__cause__, Stopped):
+            raise error.__cause__
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import Final
 from pairscore import errors
 from pairscore.errors import PairscoreError, WorkerError
 
-__all__ = ["ReplicaStartError", "failure_in"]
+__all__ = ["ReplicaStartError", "failure_in", "summary"]
 
 _MARK: Final = "pairscore cannot start: "
 _TOLD: Final = re.compile(re.escape(_MARK) + r"(\{.*\})")
@@ -53,3 +53,11 @@ def failure_in(text: str) -> PairscoreError:
     # Past its own arguments, of which only the message came along.
     error: PairscoreError = kind.__new__(kind, told["message"])
     return error
+
+
+def summary(text: str) -> str:
+    """What a deployment that goes on tells of itself, in one line: our own error's message, or Ray's first line."""
+    if _TOLD.search(text):
+        return str(failure_in(text))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:_MAX_CHARS] if lines else "Ray has said nothing yet"

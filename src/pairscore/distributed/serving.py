@@ -21,7 +21,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureC
 from ray.serve.exceptions import RayServeException
 
 from pairscore.distributed.cluster import connected
-from pairscore.distributed.failing import failure_in
+from pairscore.distributed.failing import failure_in, summary
 from pairscore.distributed.gateway import Gateway
 from pairscore.distributed.replica import OneOfSeveral, OnlyReplica
 from pairscore.distributed.scaling import QueueTokens, ReplicaOptions
@@ -163,7 +163,7 @@ def deploy(made: Any, *, stopped: Callable[[], bool] = lambda: False) -> None:
             raise failure_in(_messages(status))
         if not has_said and time.monotonic() - begin > _SAY_AFTER_S:
             has_said = True
-            _log.warning("still starting: %s", _messages(status) or "Ray has said nothing yet")
+            _log.warning("still starting: %s", summary(_messages(status)))
         time.sleep(_POLL_S)
 
 

@@ -42,6 +42,14 @@ def logging_as_it_was() -> Iterator[None]:
         root.removeHandler(handler)
 
 
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the service's settings comes from the environment."""
+    for name in list(os.environ):
+        if name.upper().startswith("PAIRSCORE_"):
+            monkeypatch.delenv(name)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def packaged_files_are_read_once() -> Iterator[None]:
     """The package's own model does not change under the tests: its files are hashed and parsed once, not 3,000 times.

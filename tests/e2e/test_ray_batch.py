@@ -27,8 +27,9 @@ from pairscore.batch.local import LocalRunner
 from pairscore.batch.planning import plan, sources_of
 from pairscore.batch.records import Block, BlockReport, Job, ModelChoice
 from pairscore.batch.results import MARKER_FOLDER
-from pairscore.distributed.batch import RayRunner, _described, _restored
+from pairscore.distributed.batch import RayRunner
 from pairscore.distributed.cluster import connected
+from pairscore.distributed.failing import described, restored
 from pairscore.errors import (
     MissingExtraError,
     ModelCheckError,
@@ -220,11 +221,11 @@ def test_a_killed_driver_is_gone_on_with(cluster: Cluster, rows: Path, tmp_path:
 )
 def test_an_error_survives_its_way(error: PairscoreError) -> None:
     """Class, words and attributes, whatever its constructor takes."""
-    restored = _restored(json.loads(json.dumps(_described(error))))
+    again = restored(json.loads(json.dumps(described(error))))
 
-    assert type(restored) is type(error)
-    assert str(restored) == str(error)
-    assert vars(restored) == vars(error)
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
 
 
 def _write(path: Path, num_rows: int, *, broken: set[int] | frozenset[int] = frozenset()) -> Path:

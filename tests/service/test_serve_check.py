@@ -15,13 +15,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-import pairscore.service.check as check_module
 from pairscore.cli.main import app
 from pairscore.errors import MissingExtraError, ModelNotFoundError, SettingError
 from pairscore.service.check import as_toml, check
 from pairscore.service.fields import Panel, Setting, flag
 from pairscore.service.server import serve
 from pairscore.service.settings import SETTINGS, ServiceSettings, option
+
+pytestmark = pytest.mark.usefixtures("no_variables")
 
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
 KEYS = f"a={SECRET}"
@@ -98,15 +99,6 @@ FINE: list[dict[str, Any]] = [
     {"compare_encoder": "somebody/unknown@v1.0"},
     {"max_length": 512},
 ]
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing from outside, and as many cores everywhere."""
-    for name in os.environ:
-        if name.upper().startswith("PAIRSCORE_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(check_module, "num_cores", lambda: 2)
 
 
 def _check(*args: object, **given_: Any) -> Result:

@@ -15,6 +15,8 @@ from pairscore.cli.main import app
 from pairscore.service.fields import Setting, flag, option, variable
 from pairscore.service.settings import SETTINGS, ServiceSettings
 
+pytestmark = pytest.mark.usefixtures("no_variables")
+
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
 OWN = {
     "redis_url": "redis://h",
@@ -23,13 +25,6 @@ OWN = {
     "shadow_share": "0.5",
 }
 EACH = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.upper().startswith("PAIRSCORE_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture

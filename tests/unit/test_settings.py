@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from pairscore.service.settings import (
     settings_table,
     unknown_variables,
 )
+
+pytestmark = pytest.mark.usefixtures("no_variables")
 
 # Two values for each setting, as a flag or a variable gives them, and one that makes no sense.
 VALUES: dict[str, tuple[str, str, str]] = {
@@ -81,13 +82,6 @@ CASES = [pytest.param(name, *values, id=name) for name, values in VALUES.items()
 KINDS = {setting.name: setting.kind for setting in SETTINGS}
 SEVERAL = {setting.name: setting.several for setting in SETTINGS}
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.upper().startswith("PAIRSCORE_"):
-            monkeypatch.delenv(name)
 
 
 def _file(folder: Path, **keys: Any) -> Path:

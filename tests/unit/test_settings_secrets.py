@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,9 @@ from pydantic import SecretStr
 from pairscore.errors import SettingError
 from pairscore.service.settings import SETTINGS, ServiceSettings
 
+pytestmark = pytest.mark.usefixtures("no_variables")
+
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.upper().startswith("PAIRSCORE_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize(

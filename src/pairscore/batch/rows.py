@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from pairscore.batch.columns import AddedColumns
-from pairscore.errors import DataFileError, InputError, SettingError
+from pairscore.errors import InputError, SettingError
 from pairscore.files.base import Broken, Record, Row
-from pairscore.files.columns import PairColumns, find_pair_columns, require_column
+from pairscore.files.columns import PairColumns, find_list_columns, find_pair_columns
 
 __all__ = ["Item", "RowCheck", "RowRules", "has_already"]
-
-# What files of queries with their candidates call the two columns.
-_QUERIES = ("query", "question", "anchor", "q")
-_LISTS = ("documents", "passages", "candidates", "contexts", "texts", "answers", "docs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +102,7 @@ class RowCheck:
 
     def _decide(self, columns: tuple[str, ...]) -> None:
         rules = self._rules
-        find = find_pair_columns if rules.task == "score" else _find_list_columns
+        find = find_pair_columns if rules.task == "score" else find_list_columns
         self.columns = columns
         self.found = find(
             columns, query=rules.query_column, document=rules.document_column, name=self._name
@@ -187,29 +182,4 @@ def has_already(name: str, column: str) -> SettingError:
     """The refusal of a file that has one of our columns."""
     return SettingError(
         f"{name} has a column {column!r} already; choose another name for ours with --score-column"
-    )
-
-
-def _find_list_columns(
-    columns: Sequence[str], *, query: str | None, document: str | None, name: str
-) -> PairColumns:
-    """The column of the query and that of its candidates: as asked for, else by the usual names.
-
-    Raises:
-        DataFileError: a named column is not there, or none of the usual names is.
-    """
-    for wanted, option in ((query, "--query-column"), (document, "--document-column")):
-        if wanted is not None:
-            require_column(columns, wanted, option=option, name=name)
-    spelled = {column.strip().casefold(): column for column in reversed(columns)}
-    first = query or next((spelled[one] for one in _QUERIES if one in spelled), None)
-    second = document or next((spelled[one] for one in _LISTS if one in spelled), None)
-    if first is not None and second is not None and first != second:
-        return PairColumns(query=first, document=second)
-    missing = "query" if first is None else "list of documents"
-    close = get_close_matches("query" if first is None else "documents", columns, n=1)
-    hint = f" (is it {close[0]!r}?)" if close else ""
-    raise DataFileError(
-        f"{name} has no column with a usual name for the {missing}{hint}; it has "
-        f"{', '.join(map(repr, columns)) or 'no column'}: name the two with --query-column and --document-column"
     )

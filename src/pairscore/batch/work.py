@@ -7,47 +7,29 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from pairscore.batch.checksum import row_checksum, total
 from pairscore.batch.fitting import fitted
+from pairscore.batch.opening import open_model
 from pairscore.batch.reading import BlockReader, Head, head_of, rules_of
-from pairscore.batch.records import Block, BlockReport, Job, ModelChoice
+from pairscore.batch.records import Block, BlockReport, Job
 from pairscore.batch.results import BlockFiles, OutputRows, broken_row
 from pairscore.batch.rows import Item
+from pairscore.closing import Closing
 from pairscore.errors import ClosedError, DataFileError
 from pairscore.files import FileFormat
 from pairscore.files.base import Broken, Record
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from pairscore.cross_encoder import CrossEncoder
 
-__all__ = ["BlockWorker", "open_model"]
+__all__ = ["BlockWorker"]
 
 # Pairs that are scored at once. The results of a block depend on it, so it depends on nothing itself.
 _TURN_PAIRS: Final = 1_024
 _TURN_CHARS: Final = 1 << 23
-
-
-def open_model(choice: ModelChoice) -> CrossEncoder:
-    """Load the model of a job.
-
-    Raises:
-        ModelError: it cannot be found, fetched, verified or used.
-        SettingError: an option makes no sense.
-    """
-    # Here, because planning needs no model runtime.
-    from pairscore.config import RoadConfig
-    from pairscore.cross_encoder import CrossEncoder
-
-    config = RoadConfig(
-        max_length=choice.max_length, num_workers=choice.num_workers, max_chars=choice.max_chars
-    )
-    return CrossEncoder(choice.name, config=config, **choice.options)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -69,7 +51,7 @@ class _Written:
     num_truncated: int = 0
 
 
-class BlockWorker(AbstractContextManager["BlockWorker"]):
+class BlockWorker(Closing):
     """Does blocks of one job; the model is opened for the first of them.
 
     Several threads may give it blocks at once: they share the model, and while one reads or writes, the others score.
@@ -90,17 +72,6 @@ class BlockWorker(AbstractContextManager["BlockWorker"]):
         self._encoder: CrossEncoder | None = None
         self._heads: dict[int, Head] = {}
         self._closed = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def work(self, block: Block) -> BlockReport:
         """Do one block; when this returns, its files and its marker are written.

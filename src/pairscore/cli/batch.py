@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
 
@@ -17,11 +16,8 @@ from pairscore.errors import SettingError
 from pairscore.files import FileFormat, known_format, places
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from pairscore.batch.records import BlockReport, Job, ModelChoice, Runner, Source
     from pairscore.batch.running import Planned, RunReport
-    from pairscore.cli.stage import Stage
     from pairscore.config import Chunking
 
 __all__ = ["BatchRequest", "run_batch"]
@@ -85,7 +81,8 @@ def run_batch(request: BatchRequest) -> None:
 
     request.batch.check()
     job = _job(request)
-    with _Bar(shown=not request.quiet) as bar:
+    with progress.opened(shown=not request.quiet) as bars:
+        bar = _Bar(bars)
         try:
             with _StoppingOnce():
                 report = run(
@@ -169,27 +166,15 @@ def _output_format(request: BatchRequest, sources: Sequence[Source]) -> FileForm
 
 
 def _model(request: BatchRequest) -> ModelChoice:
-    from pairscore.batch.records import ModelChoice
-    from pairscore.config import DEFAULT_MAX_CHARS
-
-    chosen = request.model
-    given = {
-        "backend": chosen.backend.value,
-        "device": chosen.device,
-        "dtype": None if chosen.dtype is None else chosen.dtype.value,
-        "label": chosen.label,
-        "prompt": chosen.prompt,
-        "skip_checks": chosen.skip_checks or None,
-        "calibration": None if chosen.calibration is None else str(chosen.calibration.absolute()),
-    }
-    is_folder = chosen.model is not None and Path(chosen.model).is_dir()
-    return ModelChoice(
-        name=str(Path(chosen.model).absolute()) if chosen.model and is_folder else chosen.model,
-        max_length=chosen.max_length,
-        num_workers=chosen.num_workers,
-        max_chars=DEFAULT_MAX_CHARS if chosen.max_chars is None else chosen.max_chars,
-        options={name: value for name, value in given.items() if value is not None},
-    )
+    """With whole paths: whoever opens the model may be in another folder."""
+    choice = options.model_choice(request.model)
+    name, calibration = choice.name, request.model.calibration
+    if name and Path(name).is_dir():
+        choice = replace(choice, name=str(Path(name).absolute()))
+    if calibration is not None:
+        whole = {**choice.options, "calibration": str(calibration.absolute())}
+        choice = replace(choice, options=whole)
+    return choice
 
 
 def _runner(request: BatchRequest, bar: _Bar) -> Runner:
@@ -222,30 +207,16 @@ class _StoppingOnce(Stopping):
             raise Stopped(number)
 
 
-class _Bar(AbstractContextManager["_Bar"]):
+class _Bar:
     """How far the job is: rows, those of blocks that are under way included where anybody tells."""
 
-    def __init__(self, *, shown: bool) -> None:
-        self._opened = progress.opened(shown=shown)
-        self._bars: progress.Bars | None = None
-        self._stage: Stage | None = None
+    def __init__(self, bars: progress.Bars | None) -> None:
+        self._bars = bars
+        self._stage = (
+            None if bars is None else bars.begin("looking at the input", unit="", extent=None)
+        )
         self._in_blocks = 0
         self._scored = 0
-
-    def __enter__(self) -> Self:
-        self._bars = self._opened.__enter__()
-        if self._bars is not None:
-            self._stage = self._bars.begin("looking at the input", unit="", extent=None)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.end()
-        self._opened.__exit__(kind, error, traceback)
 
     def planned(self, planned: Planned) -> None:
         """From here on there is something to count."""

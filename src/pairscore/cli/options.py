@@ -13,6 +13,7 @@ from pairscore.cli import completion, output, progress
 from pairscore.errors import SettingError, TextError
 
 if TYPE_CHECKING:
+    from pairscore.batch.records import ModelChoice
     from pairscore.config import Chunking
     from pairscore.cross_encoder import CrossEncoder
 
@@ -301,29 +302,36 @@ class LongOptions:
         return chosen_chunking(mode, Chunking(**given) if given else None)
 
 
-def open_encoder(options: ModelOptions, *, quiet: bool = True) -> CrossEncoder:
-    """Load the model that was asked for; unless `quiet`, a note says what ``auto`` chose."""
-    # Here, because `--help` must not pay for a model runtime.
-    from pairscore.config import DEFAULT_MAX_CHARS, RoadConfig
-    from pairscore.cross_encoder import CrossEncoder
+def model_choice(options: ModelOptions) -> ModelChoice:
+    """What was asked for, in a form that travels; what was not is left to the model."""
+    from pairscore.batch.records import ModelChoice
+    from pairscore.config import DEFAULT_MAX_CHARS
 
-    config = RoadConfig(
+    given = {
+        "backend": options.backend.value,
+        "device": options.device,
+        "dtype": None if options.dtype is None else options.dtype.value,
+        "label": options.label,
+        "prompt": options.prompt,
+        "skip_checks": options.skip_checks or None,
+        "calibration": None if options.calibration is None else str(options.calibration),
+    }
+    return ModelChoice(
+        name=options.model,
         max_length=options.max_length,
         num_workers=options.num_workers,
         max_chars=DEFAULT_MAX_CHARS if options.max_chars is None else options.max_chars,
+        options={name: value for name, value in given.items() if value is not None},
     )
+
+
+def open_encoder(options: ModelOptions, *, quiet: bool = True) -> CrossEncoder:
+    """Load the model that was asked for; unless `quiet`, a note says what ``auto`` chose."""
+    # Here, because `--help` must not pay for a model runtime.
+    from pairscore.batch.opening import open_model
+
     with progress.waiting("loading the model", shown=not quiet):
-        encoder = CrossEncoder(
-            options.model,
-            config=config,
-            backend=options.backend.value,
-            device=options.device,
-            dtype=None if options.dtype is None else options.dtype.value,
-            label=options.label,
-            prompt=options.prompt,
-            skip_checks=options.skip_checks,
-            calibration=options.calibration,
-        )
+        encoder = open_model(model_choice(options))
     if encoder.choice is not None and not quiet:
         output.note(f"note: {encoder.choice.sentence}")
     return encoder

@@ -22,10 +22,10 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError, UserCodeException
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pairscore import errors
 from pairscore.batch.records import Block, BlockReport, Job
 from pairscore.batch.work import BlockWorker
 from pairscore.distributed.cluster import connected
+from pairscore.distributed.failing import described, last_line, restored
 from pairscore.errors import PairscoreError, SettingError, WorkerError
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class _Actor:
             _check_begun(block, ray.get(self._begun.count.remote(block.name)))
             outcome = {"report": asdict(self._worker.work(block))}
         except PairscoreError as error:
-            outcome = {"error": _described(error)}
+            outcome = {"error": described(error)}
         return {_OUTCOME: [json.dumps(outcome, default=str)]}
 
 
@@ -190,20 +190,6 @@ def _check_begun(block: Block, num_begun: int) -> None:
         )
 
 
-def _described(error: PairscoreError) -> dict[str, Any]:
-    # A class of the tree, not a subclass that lives elsewhere: the driver must know it.
-    kind = next(one for one in type(error).__mro__ if one.__module__ == errors.__name__)
-    return {"kind": kind.__name__, "message": str(error), "attributes": vars(error)}
-
-
-def _restored(description: Mapping[str, Any]) -> PairscoreError:
-    """The error as it was raised; constructors that make a message of parts are passed by."""
-    kind: type[PairscoreError] = getattr(errors, description["kind"])
-    error = kind.__new__(kind, description["message"])
-    vars(error).update(description["attributes"])
-    return error
-
-
 def _outcomes(dataset: Dataset) -> Generator[str]:
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
@@ -218,7 +204,7 @@ def _outcomes(dataset: Dataset) -> Generator[str]:
         raise
     except RayError as error:
         raise WorkerError(
-            f"the Ray cluster failed: {_last_line(error)}; every node needs pairscore with the extra ray, of this "
+            f"the Ray cluster failed: {last_line(str(error)) or type(error).__name__}; every node needs pairscore with the extra ray, of this "
             "version; what is done is kept, go on with --resume"
         ) from error
 
@@ -228,16 +214,11 @@ def _reports(outcomes: Iterator[str]) -> Iterator[BlockReport]:
     reported: set[str] = set()
     for outcome in map(json.loads, outcomes):
         if "error" in outcome:
-            raise _restored(outcome["error"])
+            raise restored(outcome["error"])
         report = BlockReport(**outcome["report"])
         if report.name not in reported:
             reported.add(report.name)
             yield report
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def _quiet(dataset: Dataset) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from pairscore import errors
 from pairscore.errors import PairscoreError, WorkerError
 
-__all__ = ["ReplicaStartError", "failure_in", "summary"]
+__all__ = ["ReplicaStartError", "described", "failure_in", "last_line", "restored", "summary"]
 
 _MARK: Final = "pairscore cannot start: "
 _TOLD: Final = re.compile(re.escape(_MARK) + r"(\{.*\})")
@@ -28,8 +29,22 @@ class ReplicaStartError(RuntimeError):
     """
 
     def __init__(self, error: PairscoreError) -> None:
-        told = {"type": type(error).__name__, "message": str(error)}
-        super().__init__(_MARK + json.dumps(told))
+        super().__init__(_MARK + json.dumps(described(error), default=str))
+
+
+def described(error: PairscoreError) -> dict[str, Any]:
+    """An error as values that can travel."""
+    # A class of the tree, not a subclass that lives elsewhere: who restores it must know it.
+    kind = next(one for one in type(error).__mro__ if one.__module__ == errors.__name__)
+    return {"kind": kind.__name__, "message": str(error), "attributes": vars(error)}
+
+
+def restored(description: Mapping[str, Any]) -> PairscoreError:
+    """The error as it was raised; constructors that make a message of parts are passed by."""
+    kind: type[PairscoreError] = getattr(errors, description["kind"])
+    error = kind.__new__(kind, description["message"])
+    vars(error).update(description["attributes"])
+    return error
 
 
 def failure_in(text: str) -> PairscoreError:
@@ -43,21 +58,24 @@ def failure_in(text: str) -> PairscoreError:
     """
     found = _TOLD.search(text)
     if found is None:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        last = lines[-1][:_MAX_CHARS] if lines else "Ray gives no reason"
+        last = last_line(text)[:_MAX_CHARS] or "Ray gives no reason"
         return WorkerError(
             f"the replicas do not start: {last}; the whole story stands in the log of Ray Serve on the node that tried"
         )
-    told = json.loads(found[1])
-    kind = getattr(errors, told["type"], PairscoreError)
-    # Past its own arguments, of which only the message came along.
-    error: PairscoreError = kind.__new__(kind, told["message"])
-    return error
+    return restored(json.loads(found[1]))
 
 
 def summary(text: str) -> str:
     """What a deployment that goes on tells of itself, in one line: our own error's message, or Ray's first line."""
     if _TOLD.search(text):
         return str(failure_in(text))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:_MAX_CHARS] if lines else "Ray has said nothing yet"
+    return next(iter(_lines(text)), "Ray has said nothing yet")[:_MAX_CHARS]
+
+
+def last_line(text: str) -> str:
+    """The last line that says something, which of a traceback is the error; empty if there is none."""
+    return next(reversed(_lines(text)), "")
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -326,4 +326,4 @@ def _stay(ending: _Ending) -> None:
             )
         if status.status != known:
             known = status.status
-            _log.warning("the application is %s now: %s", known, _messages(status))
+            _log.warning("the application is %s now: %s", known, summary(_messages(status)))

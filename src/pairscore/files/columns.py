@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from pairscore.errors import DataFileError
 
-__all__ = ["PairColumns", "find_pair_columns", "require_column"]
+__all__ = ["PairColumns", "find_list_columns", "find_pair_columns", "require_column"]
 
 # What files of pairs call their two columns; the first couple that is there is taken.
 _KNOWN = (
@@ -29,6 +29,11 @@ _KNOWN = (
     ("anchor", "positive"),
     ("a", "b"),
 )
+
+
+# What files of queries with their candidates call the two.
+_QUERIES = ("query", "question", "anchor", "q")
+_LISTS = ("documents", "passages", "candidates", "contexts", "texts", "answers", "docs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,10 +63,7 @@ def find_pair_columns(
     Raises:
         DataFileError: a named column is not there, or none of the common names is.
     """
-    for wanted, option in ((query, "--query-column"), (document, "--document-column")):
-        if wanted is not None:
-            require_column(columns, wanted, option=option, name=name)
-    spelled = {column.strip().casefold(): column for column in reversed(columns)}
+    spelled = _spelled(columns, query=query, document=document, name=name)
     for first, second in _KNOWN:
         found_query = query if query is not None else spelled.get(first)
         found_document = document if document is not None else spelled.get(second)
@@ -72,6 +74,44 @@ def find_pair_columns(
         f"it has {_listed(columns)}: name the two with --query-column and --document-column "
         "(the first line of a csv or tsv file must name the columns)"
     )
+
+
+def find_list_columns(
+    columns: Sequence[str], *, query: str | None, document: str | None, name: str
+) -> PairColumns:
+    """The column of the query and that of its candidates: as asked for, else by the usual names.
+
+    Args:
+        columns: the file's columns.
+        query: what the caller named, if anything.
+        document: the same for the list of documents.
+        name: the file, for messages.
+
+    Raises:
+        DataFileError: a named column is not there, or none of the usual names is.
+    """
+    spelled = _spelled(columns, query=query, document=document, name=name)
+    first = query or next((spelled[one] for one in _QUERIES if one in spelled), None)
+    second = document or next((spelled[one] for one in _LISTS if one in spelled), None)
+    if first is not None and second is not None and first != second:
+        return PairColumns(query=first, document=second)
+    missing = "query" if first is None else "list of documents"
+    close = get_close_matches("query" if first is None else "documents", columns, n=1)
+    hint = f" (is it {close[0]!r}?)" if close else ""
+    raise DataFileError(
+        f"{name} has no column with a usual name for the {missing}{hint}; it has "
+        f"{_listed(columns)}: name the two with --query-column and --document-column"
+    )
+
+
+def _spelled(
+    columns: Sequence[str], *, query: str | None, document: str | None, name: str
+) -> dict[str, str]:
+    """The columns by their names without case and spaces; what the caller named must be among them."""
+    for wanted, option in ((query, "--query-column"), (document, "--document-column")):
+        if wanted is not None:
+            require_column(columns, wanted, option=option, name=name)
+    return {column.strip().casefold(): column for column in reversed(columns)}
 
 
 def require_column(columns: Sequence[str], wanted: str, *, option: str, name: str) -> None:

@@ -1,11 +1,12 @@
 """The simulator beside the truth: two real replicas behind nginx on this machine, and what was predicted for the same requests.
 
-A round measures the service times, puts random arrivals on the load balancer, and measures the service times again; the
-prediction is made from both, for the very same arrivals with the very same lengths. Nothing of the load itself goes into it. Two
-cores hold two replicas, nginx and the load generator, so run it where nothing else runs::
+A round puts random arrivals on the load balancer in several pieces, and measures the service times before, between and after them;
+the prediction is made from these, for the very same arrivals with the very same lengths. Nothing of the load itself goes into it. A
+machine whose cores are shared is now quick, now slow, for seconds at a time: pieces let loads and service times meet the same of both.
+Two cores hold two replicas, nginx and the load generator, so run it where nothing else runs::
 
     python benchmarks/scale/check.py --save scale_check
-    python benchmarks/scale/check.py --rounds 1 --seconds 10 --requests 0 --repeats 2    # to see that all works
+    python benchmarks/scale/check.py --rounds 1 --pieces 2 --seconds 10 --requests 0    # to see that all works
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import signal
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -49,13 +51,13 @@ class Round:
 
     Attributes:
         rate: requests a second.
-        times: the service times before the load and after it, taken together.
+        times: the service times before the pieces of the load, between them and after them, taken together.
         measured: seconds by the name of the percentile.
         predicted: the same, of the simulator.
         utilisation: as predicted.
         num_requests: that were sent.
         errors: what was not answered well, by status.
-        drift: how many times longer a token took after the load than before it.
+        drift: how much longer a token took after the load than before it, as a share.
         others: share of the machine's CPU that went to nobody who takes part; None where it is not known.
     """
 
@@ -78,55 +80,83 @@ class Round:
         return {**asdict(self), "off": {name: self.off(name) for name in _SHARES}}
 
 
-def predict(times: ServiceTimes, arrivals: Sequence[Arrival]) -> tuple[dict[str, float], float]:
-    """The simulator's percentiles for these arrivals, and how busy it was: the median over some seeds of the noise."""
-    fleets = [
-        Fleet(
-            num_replicas=NUM_REPLICAS,
-            per_host=NUM_REPLICAS,
-            times=times,
-            limits=LIMITS,
-            seed=seed,
-        )
+def predict(
+    times: ServiceTimes, pieces: Sequence[Sequence[Arrival]]
+) -> tuple[dict[str, float], float]:
+    """The simulator's percentiles over all pieces, and how busy it was: the median over some seeds of the noise."""
+    outcomes = [
+        [simulate(_fleet(times, seed), arrivals) for arrivals in pieces]
         for seed in range(_NUM_SEEDS)
     ]
-    outcomes = [simulate(fleet, arrivals) for fleet in fleets]
-    found = {
-        name: statistics.median(percentile(outcome.latencies, share) for outcome in outcomes)
+    latencies = [
+        sorted(seconds for outcome in found for seconds in outcome.latencies) for found in outcomes
+    ]
+    predicted = {
+        name: statistics.median(percentile(found, share) for found in latencies)
         for name, share in _SHARES.items()
     }
-    return found, statistics.median(outcome.utilisation for outcome in outcomes)
+    busy = statistics.median(outcome.utilisation for found in outcomes for outcome in found)
+    return predicted, busy
 
 
-def play(rig: Rig, before: Calibration, *, rate: float, seed: int) -> tuple[Round, Calibration]:
-    """One round, and the calibration that it ends with."""
-    busy, ours = machine.busy_seconds(), rig.cpu_s()
-    loaded = rig.load(rate, seed=seed)
-    others = _others(loaded, rig.cpu_s() - ours, busy)
-    after = rig.calibrate()
-    both = [*before.direct, *after.direct]
-    times = service_times(both, front=[*before.front, *after.front])
-    predicted, utilisation = predict(times, loaded.arrivals)
+def _fleet(times: ServiceTimes, seed: int) -> Fleet:
+    return Fleet(
+        num_replicas=NUM_REPLICAS, per_host=NUM_REPLICAS, times=times, limits=LIMITS, seed=seed
+    )
+
+
+def play(
+    rig: Rig, before: Calibration, *, rate: float, seeds: Sequence[int]
+) -> tuple[Round, Calibration]:
+    """One round, a piece of the load for each seed; and the calibration that it ends with."""
+    pieces: list[_Piece] = []
+    calibrations = [before]
+    for seed in seeds:
+        pieces.append(_loaded(rig, rate=rate, seed=seed, share=1 / len(seeds)))
+        calibrations.append(rig.calibrate())
+    times = service_times(
+        [answer for one in calibrations for answer in one.direct],
+        front=[answer for one in calibrations for answer in one.front],
+    )
+    predicted, utilisation = predict(times, [piece.load.arrivals for piece in pieces])
+    latencies = sorted(seconds for piece in pieces for seconds in piece.load.latencies)
     found = Round(
         rate=rate,
         times=times,
-        measured={name: percentile(loaded.latencies, share) for name, share in _SHARES.items()},
+        measured={name: percentile(latencies, share) for name, share in _SHARES.items()},
         predicted=predicted,
         utilisation=utilisation,
-        num_requests=len(loaded.arrivals),
-        errors=loaded.errors,
-        drift=about(after.direct)["1 busy"] / about(before.direct)["1 busy"] - 1,
-        others=others,
+        num_requests=sum(len(piece.load.arrivals) for piece in pieces),
+        errors=dict(sum((Counter(piece.load.errors) for piece in pieces), Counter())),
+        drift=about(calibrations[-1].direct)["1 busy"] / about(before.direct)["1 busy"] - 1,
+        others=_others(pieces),
     )
-    return found, after
+    return found, calibrations[-1]
 
 
-def _others(loaded: Loaded, ours_s: float, busy_before: float | None) -> float | None:
-    busy = machine.busy_seconds()
-    if busy is None or busy_before is None:
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A part of a round's load, and the CPU seconds that went to nobody who takes part; None where not known."""
+
+    load: Loaded
+    foreign_s: float | None
+
+
+def _loaded(rig: Rig, *, rate: float, seed: int, share: float) -> _Piece:
+    before, ours = machine.busy_seconds(), rig.cpu_s()
+    load = rig.load(rate, seed=seed, share=share)
+    after = machine.busy_seconds()
+    if before is None or after is None:
+        return _Piece(load, None)
+    return _Piece(load, after - before - (rig.cpu_s() - ours) - load.generator_cpu_s)
+
+
+def _others(pieces: Sequence[_Piece]) -> float | None:
+    known = [piece.foreign_s for piece in pieces if piece.foreign_s is not None]
+    if not known:
         return None
-    foreign_s = busy - busy_before - ours_s - loaded.generator_cpu_s
-    return max(0.0, foreign_s / (loaded.seconds * machine.num_cores()))
+    seconds = sum(piece.load.seconds for piece in pieces)
+    return max(0.0, sum(known) / (seconds * machine.num_cores()))
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -139,7 +169,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for number in range(options.rounds):
             known = service_times(calibration.direct, front=calibration.front)
             rate = options.rate or rig.rate(known)
-            found, calibration = play(rig, calibration, rate=rate, seed=options.seed + number)
+            first = options.seed + number * options.pieces
+            seeds = range(first, first + options.pieces)
+            found, calibration = play(rig, calibration, rate=rate, seeds=seeds)
             rounds.append(found)
             _say(number, found, options.rounds)
     _show(rounds)
@@ -219,7 +251,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--rounds", type=int, default=5, help="loads, each between two calibrations (5)")
+    add("--rounds", type=int, default=5, help="loads (5)")
+    add("--pieces", type=int, default=6, help="of a load, each between two calibrations (6)")
     add("--seconds", type=float, default=60.0, help="of random arrivals, each round, at least (60)")
     add(
         "--requests", type=int, default=500, help="each round, at least: a p99 of few is luck (500)"
@@ -227,7 +260,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--load", type=float, default=0.45, help="how busy the replicas shall be (0.45)")
     add("--rate", type=float, help="requests a second, instead of --load")
     add("--documents", type=int, default=5, help="pairs of a request (5)")
-    add("--repeats", type=int, default=6, help="of each size in a calibration (6)")
+    add("--repeats", type=int, default=2, help="of each size in a calibration (2)")
     add("--model", help="a name or folder; default: the bundled model")
     add("--data", type=Path, default=DATA, help="folder of the test collections")
     add("--seed", type=int, default=0, help="of the arrivals of the first round")

@@ -91,8 +91,8 @@ class Rig:
         work_s = statistics.mean(_work_s(times, lengths) for lengths in requests)
         return self._options.load * NUM_REPLICAS / work_s
 
-    def load(self, rate: float, *, seed: int) -> Loaded:
-        """Random arrivals at the load balancer.
+    def load(self, rate: float, *, seed: int, share: float = 1.0) -> Loaded:
+        """Random arrivals at the load balancer, for this share of the seconds that were asked for.
 
         Raises:
             PeerError: the load generator failed.
@@ -104,7 +104,7 @@ class Rig:
             num_documents=self._options.documents,
             first=self._first,
             rate=rate,
-            seconds=max(self._options.seconds, self._options.requests / rate),
+            seconds=share * max(self._options.seconds, self._options.requests / rate),
             seed=seed,
         )
         at = list(moments(rate=rate, seconds=job.seconds, seed=seed))

@@ -16,7 +16,8 @@ import numpy as np
 
 __all__ = ["NoiseTable", "ServiceTimes", "Timed", "fit"]
 
-_NUM_QUANTILES = 101
+# The slowest of a hundred decide about a p99, so there must be some steps among them.
+_NUM_QUANTILES = 501
 
 
 @dataclass(frozen=True, slots=True)

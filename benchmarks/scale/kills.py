@@ -19,6 +19,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -42,6 +44,8 @@ from scale.batch_jobs import Done, command, done_blocks, ended, left_in, start, 
 What: TypeAlias = Literal["actor", "node", "driver"]
 _KINDS: tuple[What, ...] = ("actor", "actor", "node", "driver")
 _LOOK_EVERY_S = 0.1
+# A worker loses what it has in hand.
+_MAX_LOST = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,8 @@ class Kill:
     Attributes:
         what: was killed.
         num_workers: actors that went with it.
-        lost_s: seconds that these had worked on blocks that they did not finish.
-        lost_blocks: the same, in blocks as they take on average.
+        lost_s: CPU seconds that these had worked on blocks that they did not finish.
+        lost_blocks: the same, in blocks as these workers took for the ones that they finished.
         recovered_s: seconds until the next block was done.
     """
 
@@ -61,6 +65,40 @@ class Kill:
     lost_s: float
     lost_blocks: float
     recovered_s: float
+
+
+@dataclass(slots=True)
+class Work:
+    """What each worker did, in CPU seconds: how long it had to wait for a core is no work.
+
+    Attributes:
+        spent_s: of each worker, when its latest block was found done.
+        num_done: of each worker, blocks that were found done.
+        costs_s: of blocks, all workers together.
+    """
+
+    spent_s: dict[int, float] = field(default_factory=dict)
+    num_done: Counter[int] = field(default_factory=Counter)
+    costs_s: list[float] = field(default_factory=list)
+
+    def look(self, done: Iterable[Done]) -> None:
+        """Note who finished blocks since the last look."""
+        now = Counter(map(_pid, done))
+        for pid, count in now.items():
+            new = count - self.num_done[pid]
+            spent_s = _cpu_s(pid) if new else None
+            if spent_s is None:
+                continue
+            # Before its first block a worker opens its model, which is work for all that follow.
+            if pid in self.spent_s:
+                self.costs_s += [(spent_s - self.spent_s[pid]) / new] * new
+            self.spent_s[pid] = spent_s
+            self.num_done[pid] = count
+
+    def lost_s(self, pids: Iterable[int]) -> float:
+        """What those who die now have done since their latest block; of who finished none yet it is not known."""
+        spent = ((_cpu_s(pid), self.spent_s.get(pid)) for pid in pids)
+        return sum(now - then for now, then in spent if now is not None and then is not None)
 
 
 @dataclass(slots=True)
@@ -73,6 +111,7 @@ class Trial:
         place: the folder of input and output.
         chance: decides when and what.
         kills: so far.
+        work: of the workers, so far.
         lost: rows that were not there at the end of a job.
         doubled: rows that were there twice.
         jobs: that came to their end.
@@ -84,6 +123,7 @@ class Trial:
     place: Path
     chance: random.Random
     kills: list[Kill] = field(default_factory=list)
+    work: Work = field(default_factory=Work)
     lost: int = 0
     doubled: int = 0
     jobs: int = 0
@@ -98,6 +138,7 @@ class Trial:
         """One job from its beginning to its end, with as many kills as come in between."""
         process = self._started()
         while process.poll() is None:
+            self.work.look(done_blocks(self.output))
             if len(self.kills) < self.options.kills and self._at_work(process):
                 process = self._killed(process)
             time.sleep(_LOOK_EVERY_S)
@@ -117,40 +158,56 @@ class Trial:
 
     def _at_work(self, process: Popen[str]) -> bool:
         """Wait for a random moment at which somebody works; False if the job ended before."""
-        num_before = len(done_blocks(self.output))
-        while len(done_blocks(self.output)) == num_before:
+        num_before = len(self._looked())
+        while len(self._looked()) == num_before:
             if process.poll() is not None:
                 return False
             time.sleep(_LOOK_EVERY_S)
-        time.sleep(self.chance.uniform(0.0, self.options.longest_s))
+        until = time.monotonic() + self.chance.uniform(0.0, self.options.longest_s)
+        while time.monotonic() < until:
+            self._looked()
+            time.sleep(_LOOK_EVERY_S)
         return process.poll() is None
+
+    def _looked(self) -> list[Done]:
+        done = done_blocks(self.output)
+        self.work.look(done)
+        return done
 
     def _killed(self, process: Popen[str]) -> Popen[str]:
         what = self.chance.choice(_KINDS)
         workers = _actors(self.cluster)
-        before = {block.name: block for block in done_blocks(self.output)}
-        at = time.time()
         gone = workers
+        node = self.chance.choice(sorted(self.cluster.worker_nodes, key=id))
+        if what == "node":
+            gone = _actors_of(node)
+        elif what == "actor" and workers:
+            gone = [self.chance.choice(workers)]
+        before = {block.name: block for block in self._looked()}
+        lost_s, at = self.work.lost_s(gone), time.time()
         if what == "driver":
             process.send_signal(signal.SIGKILL)
             process.communicate()
             process = self._started("--resume")
         elif what == "node":
-            gone = self._kill_node()
-        elif workers:
-            gone = [self.chance.choice(workers)]
+            kill_node(self.cluster, node)
+            add_node(self.cluster, 1)
+        elif gone:
             os.kill(gone[0], signal.SIGKILL)
         recovered_s = self._recovered(before, at, process)
-        self.kills.append(_cost(what, gone, before, at=at, recovered_s=recovered_s))
+        self.kills.append(
+            Kill(
+                what,
+                len(gone),
+                round(lost_s, 3),
+                round(lost_s / statistics.median(self.work.costs_s), 2)
+                if self.work.costs_s
+                else 0.0,
+                round(recovered_s, 2),
+            )
+        )
         say(f"kill {len(self.kills)}/{self.options.kills}: {self.kills[-1]}")
         return process
-
-    def _kill_node(self) -> list[int]:
-        node = self.chance.choice(sorted(self.cluster.worker_nodes, key=id))
-        gone = _actors_of(node)
-        kill_node(self.cluster, node)
-        add_node(self.cluster, 1)
-        return gone
 
     def _recovered(self, before: dict[str, Done], at: float, process: Popen[str]) -> float:
         """Wait for the next block; how long that took."""
@@ -164,28 +221,17 @@ class Trial:
         return time.time() - at
 
 
-def _cost(
-    what: What, gone: list[int], before: dict[str, Done], *, at: float, recovered_s: float
-) -> Kill:
-    """What those who are gone had begun: each works on one block, since it was done with its last."""
-    last = {
-        pid: max((block.at for block in before.values() if _pid(block) == pid), default=None)
-        for pid in gone
-    }
-    # Who has not done any block yet may still have been opening its model.
-    lost = sum(at - since for since in last.values() if since is not None)
-    usual = statistics.median(block.elapsed_s for block in before.values()) if before else 0.0
-    return Kill(
-        what,
-        len(gone),
-        round(lost, 3),
-        round(lost / usual, 2) if usual else 0.0,
-        round(recovered_s, 2),
-    )
-
-
 def _pid(block: Done) -> int:
     return int(block.worker.rpartition(":")[2])
+
+
+def _cpu_s(pid: int) -> float | None:
+    """CPU seconds of a worker; None if it is gone."""
+    try:
+        used = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return None
+    return float(used.user + used.system)
 
 
 def _actors(cluster: Cluster) -> list[int]:
@@ -235,6 +281,7 @@ def _told(trial: Trial) -> dict[str, Any]:
         Target("rows lost", 0, trial.lost, at_least=False),
         Target("rows doubled", 0, trial.doubled, at_least=False),
         Target("blocks done again", 0, trial.again, at_least=False),
+        Target("blocks lost with a worker, at most", _MAX_LOST, most, at_least=False),
     ]
     show_targets(targets)
     return {

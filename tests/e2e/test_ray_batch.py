@@ -183,6 +183,23 @@ def test_what_no_node_has_room_for_is_refused(cluster: Cluster, job: Job) -> Non
         _run(job, RayRunner(address=cluster.address, cpus_per_actor=64))
 
 
+@pytest.mark.parametrize(("share", "num_workers"), [(0.5, 2), (1.0, 1)])
+def test_a_gpu_is_shared_as_asked(
+    cluster: Cluster, job: Job, share: float, num_workers: int
+) -> None:
+    """Workers go to the node with the GPU, as many as have a share of it; the cluster counts it, the model runs anywhere."""
+    node = cluster.add_node(num_cpus=4, num_gpus=1, object_store_memory=80 * 1024 * 1024)
+    try:
+        runner = RayRunner(address=cluster.address, cpus_per_actor=0.25, gpus_per_actor=share)
+        seen: list[BlockReport] = []
+        account = _run(job, runner, seen.append)
+    finally:
+        cluster.remove_node(node)
+
+    _assert_whole(job, account)
+    assert len({report.worker for report in seen}) == num_workers
+
+
 def test_a_killed_driver_is_gone_on_with(cluster: Cluster, rows: Path, tmp_path: Path) -> None:
     """``kill -9`` of the command, then the same command with ``--resume``: what was done is not done again."""
     folder = tmp_path / "scored"

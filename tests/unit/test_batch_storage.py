@@ -113,12 +113,22 @@ def test_a_file_below_a_place(place: str, name: str, expected: str) -> None:
 
 def test_pyarrow_takes_the_query_of_a_url() -> None:
     """Another server than Amazon's is named in the URL itself."""
-    url = "s3://key:secret@bucket/in?endpoint_override=127.0.0.1:1&scheme=http&region=eu"
+    url = "s3://bucket/in?endpoint_override=127.0.0.1:1&scheme=http&region=eu"
 
     located = locate(url)
 
     assert located.path == "bucket/in"
     assert located.below("a.csv") == "bucket/in/a.csv"
+
+
+def test_a_password_in_a_url_is_refused_without_being_told() -> None:
+    """It would be kept beside the results; the message says where keys belong."""
+    with pytest.raises(
+        SettingError, match=r"s3://\.\.\.@bucket/in; .*AWS_SECRET_ACCESS_KEY"
+    ) as refused:
+        locate("s3://key:hidden@bucket/in?region=eu")
+
+    assert "hidden" not in str(refused.value)
 
 
 def test_an_unknown_url_is_refused() -> None:

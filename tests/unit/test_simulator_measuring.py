@@ -104,13 +104,13 @@ def test_the_load_balancer_is_the_compose_files(tmp_path: Path) -> None:
 
 
 def test_a_prediction_is_of_the_arrivals_alone() -> None:
-    """The same arrivals, the same percentiles; a replica at work on an idle machine takes what it takes."""
+    """The same arrivals, the same percentiles, in one piece or twice; a replica at work on an idle machine takes what it takes."""
     times = replace(_TRUE, request_s=0.001)
     arrivals = open_loop(Traffic(pairs=[5], tokens=[90]), rate=2, seconds=20, seed=0)
 
-    found, utilisation = predict(times, arrivals)
+    found, utilisation = predict(times, [arrivals, arrivals])
 
-    assert (found, utilisation) == predict(times, arrivals)
+    assert (found, utilisation) == predict(times, [arrivals])
     assert found["p50"] == pytest.approx(times.run_s(450, 90) + times.request_s, rel=1e-6)
     assert 0 < utilisation < 0.2
 

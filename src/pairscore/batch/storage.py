@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pairscore.errors import InputFileError, MissingExtraError, OutputFileError, SettingError
 
@@ -107,7 +107,7 @@ def locate(place: str) -> Located:
 
     Raises:
         MissingExtraError: it is a URL, and pyarrow is not installed.
-        SettingError: nothing opens such a URL.
+        SettingError: nothing opens such a URL, or there is a password in it.
     """
     return _of_url(place) if is_url(place) else Located(_LOCAL, place)
 
@@ -119,6 +119,7 @@ def _of_url(url: str) -> Located:
         from pyarrow import fs
     except ImportError as error:
         raise MissingExtraError(feature="files behind URLs", extra="parquet") from error
+    _refuse_password(url)
     try:
         store, path = fs.FileSystem.from_uri(url)
     except (ValueError, OSError, NotImplementedError) as error:
@@ -127,6 +128,16 @@ def _of_url(url: str) -> Located:
             "(written as pyarrow's file systems have them), and local paths"
         ) from error
     return Located(PyarrowStore(store), path)
+
+
+def _refuse_password(url: str) -> None:
+    """The URL of an input is kept beside the results, and every user of a machine can read its commands."""
+    parts = urlsplit(url)
+    if parts.password:
+        raise SettingError(
+            f"there is a password in {parts.scheme}://...@{parts.netloc.rpartition('@')[2]}{parts.path}; leave it out, and give keys "
+            "as the store's own clients have them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
 
 
 class LocalStore:

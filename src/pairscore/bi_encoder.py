@@ -6,8 +6,8 @@ The vocabulary is sentence-transformers', so that changing the import is enough.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pairscore.arguments import check_batch_size, progress_bar
 from pairscore.closing import Closing
 from pairscore.config import RoadConfig
-from pairscore.errors import ClosedError, InputError, SettingError
+from pairscore.errors import InputError, SettingError
 from pairscore.models.encoder_card import EncoderCard
 from pairscore.road.ahead import each_ahead
 from pairscore.road.backends.base import Backend, BackendOptions, DType
@@ -26,6 +26,7 @@ from pairscore.road.backends.pooling import unit_length
 from pairscore.road.halving import Halving
 from pairscore.road.text_road import open_text_road
 from pairscore.road.text_tokenization import check_texts
+from pairscore.road.workers import Workers
 from pairscore.values import Embeddings, Encoded, FloatArray, IntArray
 
 __all__ = ["BiEncoder"]
@@ -94,9 +95,7 @@ class BiEncoder(Closing):
             local_files_only=local_files_only,
         )
         self._halving = Halving(self._road, unit="text")
-        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(
-            max_workers=self._road.config.workers, thread_name_prefix="pairscore"
-        )
+        self._workers = Workers(self._road.config.workers, owner="BiEncoder")
 
     @property
     def name(self) -> str:
@@ -237,11 +236,12 @@ class BiEncoder(Closing):
         return np.asarray((first * second).sum(axis=1), dtype=np.float32)
 
     def close(self) -> None:
-        """End the workers and free the model; a second call does nothing."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
-            self._road.close()
+        """End the workers and free the model; a second call does nothing.
+
+        Other threads' calls that are under way end with `ClosedError`, after the micro-batches that run.
+        """
+        self._workers.close()
+        self._road.close()
 
     def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:
@@ -298,29 +298,20 @@ class BiEncoder(Closing):
         advance: Callable[[int], None],
     ) -> None:
         """Run a window's micro-batches on the workers, equal texts once, into `vectors`; the first failure ends the rest."""
-        pool = self._pool
-        if pool is None:
-            raise ClosedError("this BiEncoder was closed; make a new one")
         # Of equal texts the tokenizer gives one and the same object.
         places: dict[int, list[int]] = {}
         for place, row in enumerate(window):
             places.setdefault(id(row), []).append(place)
         groups = list(places.values())
         distinct = [window[group[0]] for group in groups]
-        running: dict[Future[FloatArray], IntArray] = {
-            pool.submit(self._halving.run, distinct, batch): batch
-            for batch in self._road.plan(distinct, max_texts=max_texts).batches
-        }
-        try:
-            for done in as_completed(running):
-                made = done.result()
-                for row, position in zip(made, running[done], strict=True):
-                    vectors[groups[position]] = row
-                    advance(len(groups[position]))
-        finally:
-            # Nothing of a failed or interrupted call stays queued behind other callers' work.
-            for future in running:
-                future.cancel()
+
+        def keep(batch: IntArray, made: FloatArray) -> None:
+            for row, position in zip(made, batch, strict=True):
+                vectors[groups[position]] = row
+                advance(len(groups[position]))
+
+        batches = self._road.plan(distinct, max_texts=max_texts).batches
+        self._workers.run(partial(self._halving.run, distinct), batches, on_done=keep)
 
 
 def _vectors(given: Any) -> FloatArray:

@@ -6,8 +6,8 @@ The vocabulary is sentence-transformers', so that changing the import is enough.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -25,7 +25,6 @@ from pairscore.arguments import (
 )
 from pairscore.closing import Closing
 from pairscore.config import Chunking, LongDocuments, RoadConfig, SettledConfig, chosen_chunking
-from pairscore.errors import ClosedError
 from pairscore.explaining.explaining import Explaining
 from pairscore.models.card import Card
 from pairscore.road import ranking
@@ -37,6 +36,7 @@ from pairscore.road.halving import Halving
 from pairscore.road.planning import restore
 from pairscore.road.road import BackendName, open_road
 from pairscore.road.tokenization import Pair
+from pairscore.road.workers import Workers
 from pairscore.values import Encoded, FloatArray, IntArray, Scores
 
 __all__ = ["ActivationFn", "CrossEncoder", "RankedDocument", "query_pairs"]
@@ -118,9 +118,7 @@ class CrossEncoder(Explaining, Closing):
         )
         self._halving = Halving(self._road)
         self._activation_fn = activation_fn
-        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(
-            max_workers=self._road.config.workers, thread_name_prefix="pairscore"
-        )
+        self._workers = Workers(self._road.config.workers, owner="CrossEncoder")
 
     @property
     def card(self) -> Card:
@@ -299,11 +297,12 @@ class CrossEncoder(Explaining, Closing):
         ]
 
     def close(self) -> None:
-        """End the workers and free the model; a second call does nothing."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
-            self._road.close()
+        """End the workers and free the model; a second call does nothing.
+
+        Other threads' calls that are under way end with `ClosedError`, after the micro-batches that run.
+        """
+        self._workers.close()
+        self._road.close()
 
     def _scores(
         self,
@@ -362,22 +361,14 @@ class CrossEncoder(Explaining, Closing):
         self, encoded: Sequence[Encoded], *, max_pairs: int | None, advance: Callable[[int], None]
     ) -> FloatArray:
         """Run every micro-batch of a plan on the workers; the first failure ends the rest."""
-        pool = self._pool
-        if pool is None:
-            raise ClosedError("this CrossEncoder was closed; make a new one")
-        batches = self._road.plan(encoded, max_pairs=max_pairs).batches
-        running: dict[Future[FloatArray], IntArray] = {
-            pool.submit(self._halving.run, encoded, batch): batch for batch in batches
-        }
         outputs: list[tuple[IntArray, FloatArray]] = []
-        try:
-            for done in as_completed(running):
-                outputs.append((running[done], done.result()))
-                advance(len(running[done]))
-        finally:
-            # Nothing of a failed or interrupted call stays queued behind other callers' work.
-            for future in running:
-                future.cancel()
+
+        def keep(batch: IntArray, output: FloatArray) -> None:
+            outputs.append((batch, output))
+            advance(len(batch))
+
+        batches = self._road.plan(encoded, max_pairs=max_pairs).batches
+        self._workers.run(partial(self._halving.run, encoded), batches, on_done=keep)
         return restore(outputs, num_pairs=len(encoded))
 
     def _activated(self, result: Scores, activation_fn: ActivationFn | None) -> Scores:

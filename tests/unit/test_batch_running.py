@@ -205,6 +205,15 @@ def test_what_somebody_was_writing_when_they_died_is_cleared_away(job: Job) -> N
     assert not [path for path in left if path.exists()]
 
 
+def test_what_a_worker_left_half_written_is_cleared_away_at_the_end(job: Job) -> None:
+    """A run that goes on without it has nobody else who would."""
+    left = Path(job.output) / ".part-00000-000001.x.tmp"
+
+    run(job, LocalRunner(), on_block=lambda report: left.touch())
+
+    assert not left.exists()
+
+
 def test_a_file_is_read_on_where_the_last_block_ended(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

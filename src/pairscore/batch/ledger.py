@@ -122,8 +122,7 @@ class Ledger:
             for folder in (MARKER_FOLDER, BROKEN_FOLDER, ""):
                 self._remove(folder, _is_ours)
         else:
-            for folder in (MARKER_FOLDER, BROKEN_FOLDER, ""):
-                self._remove(folder, _is_left_over)
+            self._sweep()
         if overwrite or self._read(_JOB) is None:
             self._write(_JOB, self._told())
 
@@ -143,7 +142,7 @@ class Ledger:
                     yield report
 
     def close(self, blocks: Sequence[Block], reports: Mapping[str, BlockReport]) -> Account:
-        """Compare what was planned with what is there, and write the report.
+        """Compare what was planned with what is there, write the report, and remove what dead workers left half written.
 
         Raises:
             DataFileError: a row is missing, or a file.
@@ -161,6 +160,7 @@ class Ledger:
             )
         account = Account.of([reports[block.name] for block in blocks])
         self._write(_REPORT, asdict(account))
+        self._sweep()
         return account
 
     def forget(self, names: Sequence[str]) -> None:
@@ -221,6 +221,10 @@ class Ledger:
                 f"{self._job.output!r} is not empty ({_some(there)}) and holds no run; name another folder, "
                 "or allow results to be written into it with --overwrite"
             )
+
+    def _sweep(self) -> None:
+        for folder in (MARKER_FOLDER, BROKEN_FOLDER, ""):
+            self._remove(folder, _is_left_over)
 
     def _remove(self, folder: str, is_gone: Any) -> None:
         names = [name for name in self._listing(folder) if is_gone(name)]

@@ -63,8 +63,7 @@ def test_the_library_runs_that_many_workers(monkeypatch: pytest.MonkeyPatch) -> 
 
         monkeypatch.setattr(model._road, "encode", watched)
         assert model.predict(pairs).tolist() == plain.predict(pairs).tolist()
-        assert model._pool is not None
-        assert model._pool._max_workers == 1
+        assert model._workers._pool._max_workers == 1
 
     assert names == {"pairscore-ahead"}
     assert [size[0] for size in backend.batches] == [10, 10, 10, 10, 5]

@@ -28,7 +28,7 @@ setup: .venv/.ready ## make .venv with everything but torch
 
 .venv/.ready: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PINNED) $(BIN)/python $(PIP) -e '.[dev]'
+	$(PINNED) $(BIN)/python $(PIP) -e '.[dev,s3-server]'
 	@touch $@
 
 .venv-oracle/.ready: pyproject.toml constraints.txt
@@ -66,7 +66,7 @@ test-page: setup ## the page of the service, in Chromium
 		fi; }
 	$(BIN)/python -m pytest -m page tests/page
 
-test-all: .venv-oracle/.ready .venv-clients/.ready .venv-clients-older/.ready ## all tests: slow ones, real clients, sentence-transformers too
+test-all: setup .venv-oracle/.ready .venv-clients/.ready .venv-clients-older/.ready ## all tests: slow ones, real clients, sentence-transformers too
 	$(ORACLE)/python $(PYTEST) --durations 50 --durations-min 5 -m "$(MARKED)"
 
 check: setup ## format, lint, types, and generated pages up to date

@@ -15,10 +15,20 @@ from unittest.mock import patch
 # Read when Ray is imported: without clusters of several machines it listens on this machine alone.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
+import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-__all__ = ["add_node", "kill", "kill_node", "started_cluster"]
+__all__ = ["MARKS", "add_node", "kill", "kill_node", "started_cluster"]
+
+MARKS = (
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    # Ray leaves sockets and log files to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+)
+"""Of a module of tests that starts clusters."""
 
 _STORE_BYTES = 80 * 1024 * 1024
 

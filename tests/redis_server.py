@@ -6,16 +6,14 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from tests.ports import free_port
+from tests.ports import free_port, listens
 
 
 class RedisServer:
@@ -43,12 +41,8 @@ class RedisServer:
         """Until it listens."""
         with (self.folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
+        if listens(self.port, within_s=20):
+            return
         pytest.fail(f"redis-server did not start: {(self.folder / 'log.txt').read_text()}")
 
     def send(self, number: signal.Signals) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -15,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 from pyarrow import fs
-from tests.ports import free_port
+from tests.ports import free_port, listens
 
 __all__ = ["SECRET", "S3Server", "running_s3"]
 
@@ -73,7 +71,8 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
         subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            _wait(port, process, folder / "s3.log")
+            if not listens(port, within_s=_STARTS_WITHIN_S):
+                pytest.fail(f"the S3 server did not start: {(folder / 's3.log').read_text()}")
             yield S3Server(port)
         finally:
             process.kill()
@@ -89,13 +88,3 @@ def _python() -> str:
     if os.environ.get("CI"):
         pytest.fail("moto is not installed, and CI must run these tests")
     pytest.skip("these tests need an S3 server: pip install -e '.[s3-server]'")
-
-
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + _STARTS_WITHIN_S
-    while time.monotonic() < until and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail(f"the S3 server did not start: {log.read_text()}")

@@ -91,7 +91,7 @@ class Rig:
         work_s = statistics.mean(_work_s(times, lengths) for lengths in requests)
         return self._options.load * NUM_REPLICAS / work_s
 
-    def load(self, rate: float, *, seed: int, share: float = 1.0) -> Loaded:
+    def load(self, rate: float, *, seed: int, share: float) -> Loaded:
         """Random arrivals at the load balancer, for this share of the seconds that were asked for.
 
         Raises:

@@ -95,6 +95,10 @@ class Work:
             self.spent_s[pid] = spent_s
             self.num_done[pid] = count
 
+    def blocks(self, seconds: float) -> float:
+        """How many blocks that much work is; 0 as long as none was measured."""
+        return seconds / statistics.median(self.costs_s) if self.costs_s else 0.0
+
     def lost_s(self, pids: Iterable[int]) -> float:
         """What those who die now have done since their latest block; of who finished none yet it is not known."""
         spent = ((_cpu_s(pid), self.spent_s.get(pid)) for pid in pids)
@@ -138,7 +142,7 @@ class Trial:
         """One job from its beginning to its end, with as many kills as come in between."""
         process = self._started()
         while process.poll() is None:
-            self.work.look(done_blocks(self.output))
+            self._looked()
             if len(self.kills) < self.options.kills and self._at_work(process):
                 process = self._killed(process)
             time.sleep(_LOOK_EVERY_S)
@@ -200,9 +204,7 @@ class Trial:
                 what,
                 len(gone),
                 round(lost_s, 3),
-                round(lost_s / statistics.median(self.work.costs_s), 2)
-                if self.work.costs_s
-                else 0.0,
+                round(self.work.blocks(lost_s), 2),
                 round(recovered_s, 2),
             )
         )

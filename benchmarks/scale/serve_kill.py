@@ -41,7 +41,7 @@ from ray._private import state
 
 import machine
 from measuring import say
-from pairscore.distributed import serving
+from pairscore.distributed import proxies, serving
 from pairscore.distributed.scaling import ReplicaOptions
 from pairscore.service.settings import ServiceSettings
 from report import finish, show_table
@@ -206,10 +206,15 @@ def _served(arguments: argparse.Namespace) -> Iterator[int]:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = int(probe.getsockname()[1])
-        serve.start(http_options={"host": HOST, "port": port})
         settings = ServiceSettings(
-            backend=arguments.backend, compare_encoder="none", cache_bytes=0, access_log=False
+            host=HOST,
+            port=port,
+            backend=arguments.backend,
+            compare_encoder="none",
+            cache_bytes=0,
+            access_log=False,
         )
+        proxies.start(settings, was_there=False)
         serving.deploy(
             serving.application(settings, ReplicaOptions(min_replicas=arguments.replicas))
         )

@@ -20,7 +20,7 @@ pytest.importorskip("ray")
 import ray
 from ray.cluster_utils import Cluster
 from tests.e2e import processes
-from tests.ray_clusters import add_node, kill, kill_node, started_cluster
+from tests.ray_clusters import MARKS, add_node, kill, kill_node, started_cluster
 
 from pairscore.batch.ledger import Account
 from pairscore.batch.local import LocalRunner
@@ -43,13 +43,7 @@ from pairscore.files import FileFormat
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.values import Batch, FloatArray
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    # Ray leaves sockets and log files to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = list(MARKS)
 
 _BLOCK_ROWS = 50
 _WITHIN_S = 300.0

@@ -26,15 +26,9 @@ from tests.s3_server import S3Server, running_s3
 pytest.importorskip("ray")
 
 from ray.cluster_utils import Cluster
-from tests.ray_clusters import started_cluster
+from tests.ray_clusters import MARKS, started_cluster
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    # Ray leaves sockets and log files to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = list(MARKS)
 
 WITHIN_S = 300.0
 FAKE = ("--backend", "fake")

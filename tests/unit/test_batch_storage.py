@@ -121,14 +121,31 @@ def test_pyarrow_takes_the_query_of_a_url() -> None:
     assert located.below("a.csv") == "bucket/in/a.csv"
 
 
-def test_a_password_in_a_url_is_refused_without_being_told() -> None:
-    """It would be kept beside the results; the message says where keys belong."""
+@pytest.mark.parametrize(
+    "password", ["hidden", "hid/hidden+den", "123/hidden", "hidden@hidden", "[hidden"]
+)
+def test_a_password_in_a_url_is_refused_without_being_told(password: str) -> None:
+    """It would be kept beside the results; the message says where keys belong. Secret keys have slashes."""
     with pytest.raises(
         SettingError, match=r"s3://\.\.\.@bucket/in; .*AWS_SECRET_ACCESS_KEY"
     ) as refused:
-        locate("s3://key:hidden@bucket/in?region=eu")
+        locate(f"s3://key:{password}@bucket/in?region=eu")
 
-    assert "hidden" not in str(refused.value)
+    assert "hid" not in str(refused.value)
+
+
+def test_a_port_is_no_password() -> None:
+    """Whatever signs the path has: a password with digits first is one where a user's name and a host are."""
+    with pytest.raises(SettingError, match="cannot be opened"):
+        locate("other://name:8020/data/a@b")
+    with pytest.raises(SettingError, match="there is a password"):
+        locate("other://user:1hidden@name:8020/data")
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/a:b@c?region=eu", "s3://bucket/in?region=a:b@c"])
+def test_a_colon_and_an_at_sign_behind_the_host_are_no_password(url: str) -> None:
+    """Names of files may have both."""
+    assert locate(url).path.startswith("bucket/")
 
 
 def test_an_unknown_url_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +13,7 @@ from pairscore import CrossEncoder
 from pairscore.errors import BackendError, ClosedError
 from pairscore.road.backends.fake import FakeBackend
 from pairscore.road.workers import Workers
-from pairscore.values import FloatArray, IntArray
+from pairscore.values import Batch, FloatArray, IntArray
 
 WITHIN_S = 60.0
 
@@ -50,8 +51,8 @@ def test_a_failure_ends_the_rest(workers: Workers) -> None:
     def work(batch: IntArray) -> FloatArray:
         ran.append(int(batch[0]))
         if batch[0] == 1:
-            # The caller must hear of it before the worker goes on.
             raise BackendError("broken")
+        time.sleep(0.001)
         return _double(batch)
 
     with pytest.raises(BackendError, match="broken"):
@@ -62,41 +63,49 @@ def test_a_failure_ends_the_rest(workers: Workers) -> None:
 def test_closing_ends_a_call_whose_micro_batches_wait() -> None:
     """With an error of ours: nobody waits for what will never run."""
     workers = Workers(1, owner="Model")
-    begun, go_on = threading.Event(), threading.Event()
+    begun = threading.Event()
     raised: list[BaseException] = []
 
     def work(batch: IntArray) -> FloatArray:
         begun.set()
-        go_on.wait(WITHIN_S)
+        # All of them would take a minute and more.
+        time.sleep(0.02)
         return _double(batch)
 
     def call() -> None:
         try:
-            workers.run(work, _batches(3), on_done=lambda batch, output: None)
+            workers.run(work, _batches(5_000), on_done=lambda batch, output: None)
         except ClosedError as error:
             raised.append(error)
 
     caller = threading.Thread(target=call, daemon=True)
     caller.start()
     assert begun.wait(WITHIN_S)
-    closer = threading.Thread(target=workers.close, daemon=True)
-    closer.start()
-    # The waiting ones are given up while the first still runs.
-    until = threading.Event()
-    while not workers._is_closed:
-        until.wait(0.001)
-    until.wait(0.05)
-    go_on.set()
-    closer.join(WITHIN_S)
+    workers.close()
     caller.join(WITHIN_S)
 
     assert not caller.is_alive()
     assert "this Model was closed; make a new one" in str(raised[0])
 
 
+class Told(FakeBackend):
+    """Tells when it is at work."""
+
+    def __init__(self) -> None:
+        super().__init__(delay_s=0.01)
+        self.begun = threading.Event()
+
+    def run(self, batch: Batch, *, num_threads: int = 1) -> FloatArray:
+        """As slow as the fake backend."""
+        self.begun.set()
+        return super().run(batch, num_threads=num_threads)
+
+
 def test_a_model_that_is_closed_while_others_score_ends_their_calls() -> None:
     """Every caller hears of it, whether its micro-batches ran, waited or were still to come."""
-    model = CrossEncoder(backend=FakeBackend(delay_s=0.01), num_workers=1)
+    backend = Told()
+    model = CrossEncoder(backend=backend, num_workers=1)
+    backend.begun.clear()
     ended: list[str] = []
 
     def call() -> None:
@@ -108,7 +117,7 @@ def test_a_model_that_is_closed_while_others_score_ends_their_calls() -> None:
     callers = [threading.Thread(target=call, daemon=True) for _ in range(3)]
     for caller in callers:
         caller.start()
-    callers[0].join(0.2)
+    assert backend.begun.wait(WITHIN_S)
     model.close()
     for caller in callers:
         caller.join(WITHIN_S)

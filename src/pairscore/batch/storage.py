@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pairscore.errors import InputFileError, MissingExtraError, OutputFileError, SettingError
 
@@ -24,6 +25,9 @@ __all__ = ["Entry", "Located", "PyarrowStore", "Store", "child", "is_url", "loca
 _BUFFER_BYTES: Final = 1 << 20
 # Where a file appears at once when it is complete; elsewhere it is written beside its place and moved.
 _PUTS_WHOLE: Final = frozenset({"s3", "gcs", "abfs"})
+# Not by `urlsplit`: a secret key has slashes, and ends the host's part for it. What a colon begins may be a port, too,
+# but not with S3, where a bucket is in the host's place.
+_PASSWORD: Final = re.compile(r"(s3://|[\w+.-]+://(?![^/?@]*:\d+/))[^/?@]*:[^?]*@")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,10 +136,10 @@ def _of_url(url: str) -> Located:
 
 def _refuse_password(url: str) -> None:
     """The URL of an input is kept beside the results, and every user of a machine can read its commands."""
-    parts = urlsplit(url)
-    if parts.password:
+    found = _PASSWORD.match(url)
+    if found:
         raise SettingError(
-            f"there is a password in {parts.scheme}://...@{parts.netloc.rpartition('@')[2]}{parts.path}; leave it out, and give keys "
+            f"there is a password in {found[1]}...@{url[found.end() :].partition('?')[0]}; leave it out, and give keys "
             "as the store's own clients have them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
 

@@ -7,7 +7,6 @@ watches, updates and ends the replicas; what a request is answered, and when it 
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 import warnings
@@ -20,6 +19,7 @@ from ray.exceptions import RayError
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 from ray.serve.exceptions import RayServeException
 
+from pairscore.distributed import proxies
 from pairscore.distributed.cluster import connected
 from pairscore.distributed.failing import failure_in, summary
 from pairscore.distributed.gateway import Gateway
@@ -29,7 +29,7 @@ from pairscore.distributed.spreading import APP_NAME, GATEWAY, Deployed, deploym
 from pairscore.errors import SettingError, WorkerError
 from pairscore.service import logs
 from pairscore.service.check import check
-from pairscore.service.settings import ServiceSettings, option
+from pairscore.service.settings import ServiceSettings
 from pairscore.signals import SignalWatch
 
 __all__ = ["app", "application", "deploy", "serve_on_ray"]
@@ -120,9 +120,9 @@ def serve_on_ray(
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     made = application(settings, options)
     with _Ending() as ending, connected(address):
-        was_there = _serve_is_there()
-        _start(settings, was_there=was_there)
+        was_there = proxies.are_there()
         try:
+            proxies.start(settings, was_there=was_there, stopped=ending.is_set)
             deploy(made, stopped=ending.is_set)
             if not ending.is_set():
                 _log.info(
@@ -217,54 +217,6 @@ def _scale(options: ReplicaOptions) -> dict[str, Any]:
             policy=policy,
         )
     return {"autoscaling_config": config}
-
-
-def _start(settings: ServiceSettings, *, was_there: bool) -> None:
-    """Start Serve with its proxies on the settings' address.
-
-    Raises:
-        SettingError: somebody else has the address, or Serve is there on another one.
-    """
-    if not was_there:
-        _check_free(settings)
-    serve.start(http_options={"host": settings.host, "port": settings.port})
-    if was_there:
-        there = serve.context._get_global_client().http_config  # noqa: SLF001 - nothing else tells
-        if (there.host, there.port) != (settings.host, settings.port):
-            raise SettingError(
-                f"Ray Serve on this cluster listens on {there.host}, port {there.port} already, so it cannot on "
-                f"{settings.host}, port {settings.port}; give those with {option('host')} and {option('port')}, or "
-                "end it with: serve shutdown"
-            )
-
-
-def _check_free(settings: ServiceSettings) -> None:
-    """Find out before a model is loaded that nobody could listen there.
-
-    Raises:
-        SettingError: so it is.
-    """
-    if not settings.port:
-        raise SettingError(
-            "port is 0, a free one; on a Ray cluster every node listens on the same, so it must be a number; "
-            f"set it with {option('port')}"
-        )
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
-    except OSError as error:
-        raise SettingError(
-            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}; "
-            f"choose another address with {option('host')} or another port with {option('port')}"
-        ) from error
-
-
-def _serve_is_there() -> bool:
-    return bool(serve.status().proxies) or bool(serve.status().applications)
 
 
 def _remove(*, was_there: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,9 +53,8 @@ class FirstStage:
         self.retriever = retriever
         self.encoder = encoder
         self._clock = clock
-        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(
-            _NUM_THREADS, thread_name_prefix="pairscore-words"
-        )
+        self._pool = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="pairscore-words")
+        self._is_closed = False
         if not self.modes:
             raise SettingError(
                 f"{retriever.name} finds documents by {' and '.join(sorted(retriever.modes)) or 'nothing'}, and "
@@ -103,7 +102,7 @@ class FirstStage:
             FilterError: a condition cannot be held against the documents.
             SearchIndexError: the index cannot be read.
             SettingError: `mode` or `limit` makes no sense.
-            ClosedError: it was closed.
+            ClosedError: it was closed, before or meanwhile.
         """
         begin = self._clock()
         check_query(query)
@@ -128,10 +127,9 @@ class FirstStage:
         )
 
     def close(self) -> None:
-        """End the threads; a second call does nothing."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        """End the threads: what runs is finished, what waits is given up; a second call does nothing."""
+        self._is_closed = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _missing(self, mode: SearchMode) -> str | None:
         """What a mode would need and is not there, in words."""
@@ -147,20 +145,32 @@ class FirstStage:
     def _look_up(
         self, query: str, mode: SearchMode, *, limit: int, where: Filter
     ) -> Mapping[Mode, _Looked]:
-        pool = self._pool
-        if pool is None:
-            raise ClosedError("the search was closed; make a new one")
+        if self._is_closed:
+            raise _closed()
         if mode == "bm25":
             return {"bm25": self._by_words(query, limit=limit, where=where)}
         if mode == "dense":
             return {"dense": self._by_vector(query, limit=limit, where=where)}
-        words = pool.submit(self._by_words, query, limit=limit, where=where)
+        words = self._begun(query, limit=limit, where=where)
         try:
             dense = self._by_vector(query, limit=limit, where=where)
         except BaseException:
             words.cancel()
             raise
-        return {"dense": dense, "bm25": words.result()}
+        try:
+            return {"dense": dense, "bm25": words.result()}
+        except CancelledError as error:
+            raise _closed() from error
+
+    def _begun(self, query: str, *, limit: int, where: Filter) -> Future[_Looked]:
+        """The look-up of words, on another thread."""
+        try:
+            return self._pool.submit(self._by_words, query, limit=limit, where=where)
+        except RuntimeError as error:
+            # Also what a thread that cannot be started raises.
+            if not self._is_closed:
+                raise
+            raise _closed() from error
 
     def _by_words(self, query: str, *, limit: int, where: Filter) -> _Looked:
         begin = self._clock()
@@ -199,6 +209,10 @@ def check_query(query: str) -> None:
         raise TextError(
             f"the query holds half a character (a lone surrogate) at position {error.start}; write the whole one"
         ) from error
+
+
+def _closed() -> ClosedError:
+    return ClosedError("the search was closed; make a new one")
 
 
 def _joined(looked: Mapping[Mode, _Looked], *, limit: int) -> tuple[Fused, ...]:

@@ -27,7 +27,7 @@ ROWS = [
     {"explaining"},
     {"road", "cache"},
     {"models"},
-    {"values", "config", "closing", "files", "signals"},
+    {"values", "config", "closing", "files", "replacing", "signals"},
     {"errors"},
 ]
 # Which module may import a heavy or delicate library; everybody else may not.

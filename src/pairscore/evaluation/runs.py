@@ -7,7 +7,6 @@ applies the rule once, to the scores as float32; everything after it keeps that 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pairscore.errors import DataFileError, OutputFileError, SettingError
+from pairscore.replacing import replacing
 from pairscore.values import FloatArray
 
 __all__ = ["Ranking", "Run", "ranking_of", "write_run"]
@@ -119,18 +119,14 @@ def write_run(path: Path, run: Run, *, overwrite: bool = False) -> None:
         raise OutputFileError(
             f"{str(path)!r} exists already; give another name, or allow to replace it"
         )
-    half = path.with_name(f".{path.name}.{os.getpid()}.half")
     try:
-        with half.open("w", encoding="utf-8", newline="\n") as file:
+        with replacing(path) as half, half.open("w", encoding="utf-8", newline="\n") as file:
             for query_id, ranking in run.rankings.items():
                 file.write(_lines(query_id, ranking, tag="_".join(run.name.split()) or "run"))
-        half.replace(path)
     except OSError as error:
         raise OutputFileError(
             f"{str(path)!r} cannot be written: {error.strerror or error}"
         ) from error
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def _lines(query_id: str, ranking: Ranking, *, tag: str) -> str:

@@ -7,7 +7,6 @@ probabilities and nothing else: logits, scores and the order of a ranking stay t
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from pairscore.errors import ModelCheckError, ModelCorruptError, SettingError
 from pairscore.models.calibration_fields import Fields
 from pairscore.models.resolve import ModelFiles
+from pairscore.replacing import replacing
 from pairscore.values import FloatArray
 
 __all__ = [
@@ -243,12 +243,8 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
         OSError: it cannot be written.
     """
     text = json.dumps(calibration.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as half:
         half.write_text(f"{text}\n", encoding="utf-8")
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def fitting(  # noqa: PLR0913 - what it must fit

@@ -10,6 +10,7 @@ from typing import Final
 
 from pairscore.errors import ModelCorruptError
 from pairscore.models.files import file_sha256, is_weights
+from pairscore.replacing import replacing
 
 __all__ = ["MANIFEST", "Manifest", "read_manifest", "verify", "write_manifest"]
 
@@ -66,10 +67,8 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    # Moved into place whole: a reader never sees half of it.
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as half:
+        half.write_text(text, encoding="utf-8")
 
 
 def verify(folder: Path, manifest: Manifest, *, weight_files: Collection[str], remedy: str) -> None:

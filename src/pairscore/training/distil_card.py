@@ -9,6 +9,7 @@ from typing import Any
 from pairscore.convert.machine import this_machine
 from pairscore.errors import MissingExtraError
 from pairscore.models.resolve import resolve
+from pairscore.replacing import replacing
 from pairscore.road.machine import versions_of
 from pairscore.training.curves import draw_curves
 from pairscore.training.data import TrainingData
@@ -91,9 +92,8 @@ def write_card(run: Run, report: DistilReport) -> None:
         DataFileError: a file of the run is broken.
     """
     text = f"{model_card(card_sources(run.folder)).rstrip()}\n\n## Distilled\n\n{section(report)}\n"
-    half = run.folder.card_file.with_name(".README.md.half")
-    half.write_text(text, encoding="utf-8")
-    half.replace(run.folder.card_file)
+    with replacing(run.folder.card_file) as half:
+        half.write_text(text, encoding="utf-8")
     run.folder.note(status="done", finished=now())
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pairscore.errors import DataFileError, OutputFileError
 from pairscore.evaluation.significance import Difference, Interval
+from pairscore.replacing import replacing
 from pairscore.training.report import ALPHA, MeasureReport, PartReport, TrainingReport
 
 __all__ = ["PAGE", "RECORD", "measure_rows", "page", "read", "record", "table", "write"]
@@ -38,16 +39,13 @@ def write(report: TrainingReport, folder: Path) -> None:
     text = json.dumps(record(report), indent=1, ensure_ascii=False, allow_nan=False)
     for name, content in ((RECORD, f"{text}\n"), (PAGE, page(report))):
         path = folder / name
-        half = path.with_name(f".{name}.half")
         try:
-            half.write_text(content, encoding="utf-8")
-            half.replace(path)
+            with replacing(path) as half:
+                half.write_text(content, encoding="utf-8")
         except OSError as error:
             raise OutputFileError(
                 f"{str(path)!r} cannot be written: {error.strerror or error}"
             ) from error
-        finally:
-            half.unlink(missing_ok=True)
 
 
 def read(folder: Path) -> TrainingReport | None:

@@ -26,6 +26,7 @@ from typing import Any, BinaryIO, Final, Self
 
 from pairscore.errors import DataFileError, InputFileError, OutputFileError, SettingError
 from pairscore.models.resolve import RUN_FILE
+from pairscore.replacing import replacing
 from pairscore.training.recipe import DataRecipe, Recipe
 from pairscore.training.recipe_file import differences, read_recipe, recipe_toml
 
@@ -309,16 +310,12 @@ def _check_same(kept: Recipe, asked: Recipe, *, path: Path) -> None:
 
 def _replace(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    half = path.with_name(f".{path.name}.half")
     try:
-        with half.open("w", encoding="utf-8") as file:
+        with replacing(path) as half, half.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        half.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            half.unlink()
         raise _unwritable(path, error) from error
 
 

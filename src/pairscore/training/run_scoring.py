@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import numpy as np
 from pairscore.cross_encoder import CrossEncoder
 from pairscore.errors import OutputFileError
 from pairscore.models.calibration import CALIBRATION_CHECK
+from pairscore.replacing import replacing
 from pairscore.training.evaluator_statistics import DoubleArray
 from pairscore.training.evaluators import Scorer
 from pairscore.training.report import Part
@@ -85,18 +86,14 @@ def keep_logits(
     Raises:
         OutputFileError: there is no room, or it may not be written.
     """
-    half = path.with_name(f".{path.name}.half")
     arrays: dict[str, Any] = {
         _WEIGHTS: np.array(weights),
         **{part.sha256: logits[part.name] for part in parts},
     }
     try:
-        with half.open("wb") as file:
+        with replacing(path) as half, half.open("wb") as file:
             np.savez(file, **arrays)
-        half.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            half.unlink()
         raise OutputFileError(
             f"{str(path)!r} cannot be written: {error.strerror or error}"
         ) from error

@@ -24,6 +24,8 @@ __all__ = ["MARKS", "add_node", "kill", "kill_node", "started_cluster"]
 MARKS = (
     pytest.mark.slow,
     pytest.mark.timeout(900),
+    # Two clusters at once on two cores are slower than one after the other.
+    pytest.mark.xdist_group("ray"),
     # Ray leaves sockets and log files to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

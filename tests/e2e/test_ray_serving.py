@@ -33,19 +33,17 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from ray import cloudpickle, serve
     from ray._private import state
-    from ray.serve.schema import ServeDeploySchema
+    from ray.serve.schema import ProxyStatus, ServeDeploySchema, ServeStatus
+    from tests.ray_clusters import MARKS
 
 from pairscore.distributed import proxies, serving  # noqa: E402 - Ray must be known to be there
 from pairscore.distributed.replica import OnlyReplica  # noqa: E402
 from pairscore.distributed.scaling import ReplicaOptions  # noqa: E402
+from pairscore.errors import WorkerError  # noqa: E402
 from pairscore.service.app import create_app  # noqa: E402
 from pairscore.service.settings import ServiceSettings  # noqa: E402
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.filterwarnings("default"),
-]
+pytestmark = [*MARKS, pytest.mark.filterwarnings("default")]
 
 ROOT = Path(__file__).parent.parent.parent
 WITHIN_S = 300.0
@@ -90,8 +88,6 @@ def there() -> Iterator[There]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("HF_HUB_OFFLINE", "1")
-        # As on a machine where everything takes five times as long: no proxy listens within Ray's first patience.
-        patch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "1")
         ray.init(
             num_cpus=8,
             object_store_memory=100 * 1024 * 1024,
@@ -411,6 +407,36 @@ def test_the_file_for_serve_deploy_is_right(there: There) -> None:
     answer = httpx.post(f"{there.base}/rerank", json=RANKING, timeout=WITHIN_S)
     assert answer.status_code == 200
     assert len(_replicas(there)) == described.args["replicas"]["min_replicas"]
+
+
+def test_a_proxy_that_died_is_no_failure_if_another_listens(
+    there: There, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ray ends a proxy that starts slowly, and raises while it starts the next one."""
+
+    def killed(**_: Any) -> None:
+        raise ray.exceptions.RayError("The actor died.\nIt was killed by `ray.kill`.")
+
+    monkeypatch.setattr(serve, "start", killed)
+
+    proxies.start(_settings(port=there.port), was_there=True)
+
+    (said,) = caplog.messages
+    assert said == "a proxy of Ray Serve did not start, and is tried again: The actor died."
+
+
+def test_proxies_that_never_listen_are_an_error(
+    there: There, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which says in which state they are, and where to look."""
+    monkeypatch.setattr(proxies, "_LISTENS_WITHIN_S", 0.0)
+    status = ServeStatus(proxies={"one": ProxyStatus.STARTING, "two": ProxyStatus.UNHEALTHY})
+    monkeypatch.setattr(serve, "status", lambda: status)
+    settings = _settings(port=there.port)
+
+    with pytest.raises(WorkerError, match=r"STARTING, UNHEALTHY\); look into serve/proxy_\*\.log"):
+        proxies.start(settings, was_there=True)
+    proxies.start(settings, was_there=True, stopped=lambda: True)
 
 
 def test_the_command_serves_until_it_is_told_to_end(there: There, tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) 
                 break
         time.sleep(1.0)
         process.send_signal(number)
-        assert process.wait(timeout=30) == 128 + number
+        told = process.stderr.read()
+        assert process.wait(timeout=30) == 128 + number, told
     finally:
         process.kill()
         process.wait()

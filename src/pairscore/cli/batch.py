@@ -204,7 +204,7 @@ class _StoppingOnce(Stopping):
         """Raise the first."""
         if not self._held:
             self.hold()
-            raise Stopped(number)
+            self._stop(number)
 
 
 class _Bar:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import NoReturn
 
+from pairscore.errors import PairscoreError
 from pairscore.signals import SignalWatch
 
 __all__ = ["Stopped", "Stopping"]
@@ -30,6 +32,7 @@ class Stopping(SignalWatch):
         super().__init__()
         self._held = False
         self._waiting: int | None = None
+        self._raised: int | None = None
 
     def __exit__(
         self,
@@ -37,11 +40,17 @@ class Stopping(SignalWatch):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let go of the signals; what Python wrapped comes out as what it is."""
+        """Let go of the signals; a stop that was wrapped, or lost and replaced, comes out as what it is.
+
+        Raised in a handler that ran inside of C code which had its result already, it arrives in a SystemError; raised
+        while an extension module is imported, an ImportError takes its place.
+        """
         super().__exit__(kind, error, traceback)
-        # Raised in a handler that ran inside of C code which had its result already, it arrives in a SystemError.
-        if isinstance(error, SystemError) and isinstance(error.__cause__, Stopped):
-            raise error.__cause__
+        if self._raised is not None and isinstance(error, Exception) and _hides_a_stop(error):
+            stop = Stopped(self._raised)
+            for note in getattr(error, "__notes__", ()):
+                stop.add_note(note)
+            raise stop from error
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -52,7 +61,7 @@ class Stopping(SignalWatch):
         finally:
             self._held = False
         if self._waiting is not None:
-            raise Stopped(self._waiting)
+            self._stop(self._waiting)
 
     def hold(self) -> None:
         """From here on, signals wait for good: what follows is short and has to be finished."""
@@ -63,4 +72,18 @@ class Stopping(SignalWatch):
         if self._held:
             self._waiting = number
             return
+        self._stop(number)
+
+    def _stop(self, number: int) -> NoReturn:
+        self._raised = number
         raise Stopped(number)
+
+
+def _hides_a_stop(error: Exception) -> bool:
+    """Whether it came of a stop: one of ours says so; another one, after a stop was asked for, has no better reason."""
+    if not isinstance(error, PairscoreError):
+        return True
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, Stopped):
+        cause = cause.__cause__
+    return cause is not None

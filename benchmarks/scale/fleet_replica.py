@@ -88,6 +88,7 @@ class Replica:
         self.num_open = 0
         self.busy_s = 0.0
         """Seconds of its workers together in which they ran a micro-batch."""
+        self.worked_until_s = 0.0
         for _ in range(limits.num_workers):
             env.process(self._worker())
 
@@ -153,6 +154,7 @@ class Replica:
         begun = self._env.now
         yield self._host.work(seconds, width=run.num_threads)
         self.busy_s += (self._env.now - begun) * run.num_threads
+        self.worked_until_s = self._env.now
         complete = self._scheduler.finish(run.entries, np.zeros(len(run.entries), np.float32))
         self._scheduler.over(run)
         for ticket in complete:

@@ -56,7 +56,8 @@ class Outcome:
         num_refused: requests that found a full queue: 429.
         num_late: requests that were not answered in time: 504.
         seconds: simulated, from the start to the last answer.
-        utilisation: share of that in which a worker ran a micro-batch, over all workers.
+        utilisation: share of the time in which a worker ran a micro-batch, over all workers; one that was under way when
+            the last request was given up is run to its end, and counts.
         per_replica: requests that each replica got.
     """
 
@@ -145,7 +146,9 @@ class _Simulation:
     def outcome(self) -> Outcome:
         """Run until nothing is left to do."""
         self.env.run()
-        workers_s = self._last_s * self._fleet.num_replicas * self._fleet.limits.num_workers
+        # What nobody waits for any more may take longer than the last answer.
+        until_s = max(self._last_s, *(replica.worked_until_s for replica in self._replicas))
+        workers_s = until_s * self._fleet.num_replicas * self._fleet.limits.num_workers
         busy_s = sum(replica.busy_s for replica in self._replicas)
         return Outcome(
             latencies=tuple(sorted(self._ends["answered"])),

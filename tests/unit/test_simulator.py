@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import simpy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scale.fleet_host import Host
@@ -256,6 +256,16 @@ _ARRIVALS = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
+# Given up while its only micro-batch runs.
+@example(
+    arrivals=[Arrival(at_s=0.0, lengths=(3, 468))],
+    num_replicas=1,
+    num_workers=1,
+    per_host=1,
+    max_queue_tokens=1,
+    timeout_s=0.05,
+    lone=0.7,
+)
 @given(
     arrivals=_ARRIVALS,
     num_replicas=st.integers(1, 3),

@@ -439,6 +439,17 @@ def test_proxies_that_never_listen_are_an_error(
     proxies.start(settings, was_there=True, stopped=lambda: True)
 
 
+def test_an_address_that_is_refused_leaves_what_is_there(there: There, tmp_path: Path) -> None:
+    """Serve listens on another port, and somebody's application runs."""
+    _deploy()
+
+    with _command(there, tmp_path, "--port", str(free_port())) as process:
+        code = process.wait(WITHIN_S)
+
+    assert code == 2, (tmp_path / "log").read_text()
+    assert serve.status().applications["pairscore"].status == "RUNNING"
+
+
 def test_the_command_serves_until_it_is_told_to_end(there: There, tmp_path: Path) -> None:
     """With the model inside the package: its scores are the plain service's; SIGTERM removes what was deployed."""
     settings = ServiceSettings(compare_encoder="none")

@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final
 
 from ray import serve
@@ -19,7 +20,7 @@ __all__ = ["are_there", "start"]
 _log = logging.getLogger("pairscore.service")
 
 _HEALTHY: Final = "HEALTHY"
-# A proxy that has not begun to listen after five seconds is killed; the next one is given five more, and so on.
+# A proxy that does not listen at the third look, five seconds each, is killed; the next one is given more.
 _LISTENS_WITHIN_S: Final = 120.0
 _POLL_S: Final = 0.1
 
@@ -55,7 +56,11 @@ def start(
         )
     if was_there:
         _check_same(settings)
-    _wait(stopped)
+    with ExitStack() as undo:
+        if not was_there:
+            undo.callback(serve.shutdown)
+        _wait(stopped)
+        undo.pop_all()
 
 
 def _wait(stopped: Callable[[], bool]) -> None:

@@ -121,8 +121,9 @@ def serve_on_ray(
     made = application(settings, options)
     with _Ending() as ending, connected(address):
         was_there = proxies.are_there()
+        # Refused, it must not remove what somebody else deployed.
+        proxies.start(settings, was_there=was_there, stopped=ending.is_set)
         try:
-            proxies.start(settings, was_there=was_there, stopped=ending.is_set)
             deploy(made, stopped=ending.is_set)
             if not ending.is_set():
                 _log.info(
